@@ -1,0 +1,25 @@
+"""Every error a user can cause, so that the page and the command line can show its text and nothing else."""
+
+
+class DiscoGPError(ValueError):
+    """Base of the errors whose message is meant for the user: value received, what is allowed, what to do."""
+
+
+class GraphError(DiscoGPError):
+    """An edge or node name that the computation graph does not have."""
+
+
+class ModelError(DiscoGPError):
+    """A model that cannot be found, read or masked exactly."""
+
+
+class TaskError(DiscoGPError):
+    """A task that does not exist, cannot be encoded, or that the model cannot do."""
+
+
+class ArtifactError(DiscoGPError):
+    """A circuit file or folder that cannot be read or written."""
+
+
+class ConfigError(DiscoGPError):
+    """A setting with an unknown name or a value outside its range."""
