@@ -1,0 +1,1 @@
+"""Known models, and the way from a checkpoint to plain weight tensors."""
