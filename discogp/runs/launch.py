@@ -1,0 +1,123 @@
+"""Start, watch and cancel the process of a run.
+
+A worker is started in a session of its own, so that it outlives the page and the server that started it, and
+so that cancelling reaches everything it started. Workers take turns (see `worker`): a second run waits in
+state `queued`. POSIX only: process groups and `ps` are what Linux and macOS share.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from discogp import paths
+from discogp.runs.store import Run, RunStore, Unreadable
+
+_START_TIME = 30.0  # seconds that a run may wait for its process to be started
+_PATIENCE = 0.5  # seconds between asking a worker to stop and making it stop
+
+
+def start(store: RunStore, run: Run) -> Run:
+    """Start the worker of a queued run."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DISCOGP_HOME": str(paths.home())}
+    # The package may be used straight from its folder, without having been installed.
+    environment["PYTHONPATH"] = os.pathsep.join(
+        part for part in (str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")) if part
+    )
+    with store.log_file(run.id).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "discogp.runs.worker", str(store.folder(run.id))],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment,
+        )
+    # Without somebody waiting for it, an ended worker would stay a zombie as long as the server runs.
+    threading.Thread(target=process.wait, daemon=True, name=f"reap-{run.id}").start()
+    store.write_process(run.id, process.pid, start_ticks(process.pid))
+    return store.read(run.id)
+
+
+def current(store: RunStore) -> tuple[Run | Unreadable, ...]:
+    """Every run, newest first; those whose process has vanished are marked failed first."""
+    return tuple(run if isinstance(run, Unreadable) else refresh(store, run) for run in store.list())
+
+
+def refresh(store: RunStore, run: Run) -> Run:
+    """The run as it is now. A live run without its process (crash, reboot, kill) becomes `failed`."""
+    process = store.process(run.id)
+    if not run.live or (process is not None and is_alive(*process)):
+        return run
+    if process is None and _age(run) < _START_TIME:
+        return run
+    run = store.read(run.id)  # it may have ended properly between the two looks
+    if not run.live:
+        return run
+    reason = _last_line(store.log_file(run.id))
+    message = "The search process ended without finishing (killed, out of memory, or the machine restarted)."
+    return store.finish(run.id, "failed", f"{message} {reason}".strip())
+
+
+def cancel(store: RunStore, run_id: str) -> Run:
+    """Stop a run at once, whatever it is computing, and mark it cancelled."""
+    run = refresh(store, store.read(run_id))
+    if not run.live:
+        return run
+    (store.folder(run_id) / "cancel").touch()
+    process = store.process(run_id)
+    if process is not None:
+        _signal_group(process[0], signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE
+        while is_alive(*process) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if is_alive(*process):
+            # Python handles a signal between two bytecodes; a long tensor operation does not wait for that.
+            _signal_group(process[0], signal.SIGKILL)
+    return store.finish(run_id, "cancelled")
+
+
+def is_alive(pid: int, ticks: str | None) -> bool:
+    """Whether this very process runs: a zombie does not, nor another one that was given the same pid."""
+    now = start_ticks(pid)
+    return now is not None and (ticks is None or now == ticks)
+
+
+def start_ticks(pid: int) -> str | None:
+    """When a process started, in the system's own words; None if there is none, or only a zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            # The second field is the command in brackets and may hold spaces: count from after it.
+            rest = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if rest[0] in "ZX" else rest[19]
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split(maxsplit=1)
+    return None if len(shown) < 2 or shown[0].startswith("Z") else shown[1].strip()
+
+
+def _age(run: Run) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(run.created)).total_seconds()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except FileNotFoundError:
+        return ""
+    return f"Its last words: {lines[-1][:300]}" if lines else ""

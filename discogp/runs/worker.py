@@ -1,0 +1,159 @@
+"""The process of one run: `python -m discogp.runs.worker RUN_FOLDER`.
+
+It waits for its turn, prepares the data, searches, evaluates on the test split, and writes everything into
+its folder. Whoever watches reads that folder; nothing else is shared. Exit code 0: done, 1: failed,
+130: cancelled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from discogp.errors import DiscoGPError
+from discogp.runs.store import Run, RunStore
+
+_CANCELLED = 130
+
+
+class _Cancelled(BaseException):
+    """Raised by the signal handler; a BaseException, so that no `except Exception` on the way swallows it."""
+
+
+def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise _Cancelled
+
+
+@contextmanager
+def _turn(root: Path) -> Iterator[None]:
+    """Wait until no other run of this home folder computes: two searches on the same cores would only be slower.
+
+    A file lock, because the system frees it when its holder dies, however it dies.
+    """
+    import fcntl
+
+    with (root / ".turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_search(store: RunStore, run: Run) -> None:
+    """Search, evaluate, save. Imports torch, so call it only in a process meant for computing."""
+    from discogp import load_model, save_circuit
+    from discogp.data import prepare
+    from discogp.discovery import config_from_dict, discover
+    from discogp.evaluation import evaluate
+    from discogp.tasks import SplitSizes, get_task
+
+    settings = run.settings
+    began = time.monotonic()
+
+    def note(phase: str, message: str, **more: Any) -> None:
+        elapsed = round(time.monotonic() - began, 3)
+        store.append_event(run.id, {"phase": phase, "message": message, "elapsed": elapsed, **more})
+
+    config = config_from_dict(dict(settings.config))
+    note("prepare", f"Loading {settings.model}")
+    model = load_model(settings.model, device=settings.device)
+    note("prepare", f"Preparing prompts of {settings.task}")
+    task = get_task(settings.task, **settings.task_options)
+    sizes = SplitSizes(**settings.sizes)
+    data = prepare(model, task, sizes=sizes, seed=config.seed, only_known=settings.only_known)
+    note("prepare", f"Full model: {data.full_accuracy:.1%} right", full_accuracy=data.full_accuracy)
+
+    cancel_file = store.folder(run.id) / "cancel"
+    circuit = None
+    for progress in discover(model, data, config, cancelled=cancel_file.exists):
+        store.append_event(run.id, progress_event(progress))
+        circuit = progress.circuit or circuit
+    if cancel_file.exists():
+        raise _Cancelled
+    if circuit is None:
+        raise RuntimeError("the search ended without a circuit")
+
+    note("evaluate", "Evaluating on the test split")
+    evaluation = evaluate(model, circuit, data.test)
+    circuit = replace(circuit, provenance={**circuit.provenance, **provenance(run, data, evaluation)})
+    save_circuit(circuit, store.circuit_folder(run.id))
+
+
+def progress_event(progress: Any) -> dict[str, Any]:
+    """A `discogp.discovery.Progress` as one line of JSON: every field but the circuit, which is saved apart."""
+    return {
+        "phase": progress.phase,
+        "step": progress.step,
+        "total_steps": progress.total_steps,
+        "elapsed": _number(progress.elapsed),
+        "eta": _number(progress.eta),
+        "losses": _numbers(progress.losses),
+        "densities": _numbers(progress.densities),
+        "validation": _numbers(progress.validation) if progress.validation else None,
+        "best_step": progress.best_step,
+    }
+
+
+def provenance(run: Run, data: Any, evaluation: Any) -> dict[str, Any]:
+    """What the search itself does not know: the run, the task's options, the sizes, and the test figures."""
+    return {
+        "model": run.settings.model,
+        "task": run.settings.task,
+        "task_options": dict(run.settings.task_options),
+        "only_known": run.settings.only_known,
+        "split_sizes": dict(run.settings.sizes),
+        "kept_share": data.kept_share,
+        "held_out": data.held_out,
+        "metrics": evaluation.to_json(),
+        "run": run.id,
+        "versions": dict(run.versions),
+        "created": run.created,
+    }
+
+
+def _number(value: Any) -> float | None:
+    """A finite float, else None: JSON has no NaN."""
+    number = None if value is None else float(value)
+    return number if number is not None and abs(number) != float("inf") and number == number else None
+
+
+def _numbers(values: Any) -> dict[str, float | None]:
+    return {str(name): _number(value) for name, value in dict(values).items()}
+
+
+def main(folder: Path) -> int:
+    store, run_id = RunStore(folder.parent), folder.name
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        with _turn(store.root):
+            if (folder / "cancel").exists():
+                raise _Cancelled
+            run_search(store, store.update(run_id, state="running"))
+        store.finish(run_id, "done")
+    except (_Cancelled, KeyboardInterrupt):
+        store.finish(run_id, "cancelled")
+        return _CANCELLED
+    except DiscoGPError as error:
+        store.finish(run_id, "failed", str(error))
+        return 1
+    except Exception as error:  # whatever it is, the page must be able to tell
+        sys.stderr.write(traceback.format_exc())
+        text = str(error).strip().splitlines()
+        store.finish(run_id, "failed", f"{type(error).__name__}: {text[0] if text else 'no message'}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: python -m discogp.runs.worker RUN_FOLDER\n")
+        sys.exit(2)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(main(Path(sys.argv[1]).resolve()))
