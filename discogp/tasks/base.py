@@ -1,0 +1,151 @@
+"""What a task is: prompts with a right and a wrong next word, in three splits that share nothing.
+
+A *task* gives `Example`s: a prompt that ends right before the answer, a counterfactual prompt of the same length
+whose answer differs, the right answers and the wrong ones. Answers carry their leading space, because " Mary" and
+"Mary" are different tokens. A task is one file plus one call of `register`; the page, the command line and the
+documentation list whatever is registered. Nothing here knows of tokens, tensors or models.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from discogp.errors import TaskError
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One prompt. `correct` and `wrong` are next words with their leading space; `group` names its condition."""
+
+    prompt: str
+    counterfactual: str | None
+    correct: tuple[str, ...]
+    wrong: tuple[str, ...]
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise TaskError(f"an example needs a prompt, got {self.prompt!r}; give the words before the answer")
+        if not self.correct or not self.wrong:
+            raise TaskError(
+                f"the prompt {self.prompt!r} needs at least one correct and one wrong answer, "
+                f"got correct={self.correct!r}, wrong={self.wrong!r}"
+            )
+        if both := set(self.correct) & set(self.wrong):
+            raise TaskError(f"the prompt {self.prompt!r} calls {sorted(both)} both correct and wrong; keep one")
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSizes:
+    """How many prompts of each split a run wants."""
+
+    train: int = 256
+    validation: int = 128
+    test: int = 256
+
+    def __post_init__(self) -> None:
+        for name in SPLIT_NAMES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise TaskError(f"the {name} split has size {value!r}; give a whole number of at least 1")
+
+    def items(self) -> tuple[tuple[str, int], ...]:
+        """(name, size) in the order train, validation, test."""
+        return tuple((name, getattr(self, name)) for name in SPLIT_NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Three splits that share no prompt. `held_out` says, to people, what the test split has that training lacks."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    held_out: str
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A family of prompts. `source` says where they come from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+
+    def splits(self, sizes: SplitSizes, seed: int) -> Splits:
+        """The same sizes and seed give the same splits. TaskError, with the maximum, if the sizes are too large."""
+        ...
+
+
+TaskFactory = Callable[..., Task]
+_F = TypeVar("_F", bound=TaskFactory)
+_factories: dict[str, TaskFactory] = {}
+_aliases: dict[str, str] = {}
+
+
+def register(name: str, *, aliases: Sequence[str] = ()) -> Callable[[_F], _F]:
+    """Decorator: make a task class (or function) known under `name`. A name taken already raises TaskError."""
+
+    def decorate(factory: _F) -> _F:
+        for key in (name, *aliases):
+            if key in _factories or key in _aliases:
+                raise TaskError(f"a task named {key!r} is registered already; give the new task another name")
+        _factories[name] = factory
+        _aliases.update(dict.fromkeys(aliases, name))
+        return factory
+
+    return decorate
+
+
+def unregister(name: str) -> None:
+    """Forget a task and its aliases; for plug-ins and tests that clean up after themselves."""
+    if name not in _factories:
+        raise TaskError(f"cannot forget the task {name!r}: it is not registered; known: {', '.join(_factories)}")
+    del _factories[name]
+    for alias in [alias for alias, target in _aliases.items() if target == name]:
+        del _aliases[alias]
+
+
+def get_task(name: str, **options: Any) -> Task:
+    """The task of that name or alias, made with `options`.
+
+    TaskError names what exists when the name is unknown, and what is allowed when an option is.
+    """
+    factory = _factories.get(_aliases.get(name, name))
+    if factory is None:
+        known = ", ".join(sorted(_factories))
+        near = get_close_matches(name, [*_factories, *_aliases], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "choose one of them, or register a task of that name"
+        raise TaskError(f"there is no task named {name!r}; known tasks: {known}; {hint}")
+    allowed = list(inspect.signature(factory).parameters)
+    for option in options:
+        if option not in allowed:
+            raise TaskError(
+                f"the task {name!r} has no option {option!r}; allowed: {', '.join(allowed) or 'none, leave it out'}"
+            )
+    return factory(**options)
+
+
+def list_tasks() -> tuple[Task, ...]:
+    """Every registered task with its default options, by name."""
+    return tuple(_factories[name]() for name in sorted(_factories))
+
+
+def check_maximum(task: str, split: str, wanted: int, maximum: int) -> None:
+    """TaskError with the maximum, if a split cannot be as large as wanted."""
+    if wanted > maximum:
+        raise TaskError(
+            f"the task {task!r} can make at most {maximum} {split} prompts, {wanted} were asked for; "
+            f"lower the size of the {split} split"
+        )

@@ -1,0 +1,126 @@
+"""Indirect object identification: "When Mary and John went to the store, John gave the drink to" -> " Mary".
+
+After Wang et al. 2022 (arXiv 2211.00593): two names, one of which is the subject again; the answer is the other
+one. Order ABBA: the indirect object comes first; BABA: the subject does. The counterfactual is their ABC
+distribution: the same sentence with three other names, so that no name repeats and nothing says which is the answer.
+
+What is held out is fixed and does not depend on the seed: each split has its own names, and its own combinations of
+place and object. A model trained on the training pools has therefore met no test prompt of any seed.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from math import prod
+
+from discogp.tasks.base import Example, Splits, SplitSizes, check_maximum, register
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# Every name, place and object is one token after a space in GPT-2's and SmolLM2's vocabularies, so that a
+# counterfactual, which differs in names alone, always has as many tokens as its prompt.
+NAMES: dict[str, tuple[str, ...]] = {
+    "train": _words(
+        "Adam Alan Alex Alice Amy Andrew Anna Anthony Arthur Ben Brian Carl Charles Chris Daniel David Donald Edward "
+        "Elizabeth Emily Emma Eric Frank Fred George Grace Harry Helen Henry Jack Jacob James Jane Jason Jeff Jennifer "
+        "Jessica Jim Joe John Joseph Karen Kate Kevin Laura Mary Richard Sarah"
+    ),
+    "validation": _words("Linda Lisa Louis Lucy Luke Maria Martin Matt Max Nick Oliver Patrick"),
+    "test": _words(
+        "Mark Michael Mike Paul Peter Philip Rachel Robert Roger Ruth Ryan Sam Scott Simon Stephen Steve Susan Thomas "
+        "Tom William"
+    ),
+}
+PLACES = _words("store park school garden restaurant hospital office library market station church museum")
+OBJECTS = _words("book ring drink ball letter key map gift phone flower ticket hat")
+TEMPLATES = (
+    "When {x} and {y} went to the {place}, {s} gave the {object} to",
+    "Then {x} and {y} went to the {place}. Soon {s} gave the {object} to",
+    "After {x} and {y} came to the {place}, {s} handed the {object} to",
+    "While {x} and {y} were working at the {place}, {s} offered the {object} to",
+    "Yesterday {x} and {y} had a long talk at the {place}, and {s} passed the {object} to",
+    "Once {x} and {y} were at the {place}, {s} decided to give the {object} to",
+    "The {place} was quiet when {x} and {y} came in. Then {s} gave the {object} to",
+    "In the morning {x} met {y} at the {place}, where {s} handed the {object} to",
+    "It was late when {x} and {y} left the {place}, so {s} gave the {object} to",
+    "At the {place} {x} found the {object} with {y}. Later {s} gave it to",
+)
+ORDERS = ("ABBA", "BABA")
+
+
+def combinations(split: str) -> tuple[tuple[str, str], ...]:
+    """The (place, object) pairs of one split: a Latin square of six colours, four of them train."""
+    colours = {"train": (0, 1, 2, 3), "validation": (4,), "test": (5,)}[split]
+    return tuple(
+        (place, thing) for i, place in enumerate(PLACES) for j, thing in enumerate(OBJECTS) if (i + j) % 6 in colours
+    )
+
+
+@register("ioi")
+@dataclass(frozen=True)
+class IndirectObjectIdentification:
+    """Which of two names did not act? Half of the prompts of every split are ABBA, half BABA."""
+
+    name: str = field(default="ioi", init=False)
+    title: str = field(default="Indirect object identification", init=False)
+    description: str = field(
+        default=(
+            "“When Mary and John went to the store, John gave the drink to” is followed by “ Mary”, the name that was "
+            "said once. The counterfactual prompt has three other names."
+        ),
+        init=False,
+    )
+    source: str = field(default="Own templates, after Wang et al. 2022 (arXiv 2211.00593)", init=False)
+
+    def splits(self, sizes: SplitSizes, seed: int) -> Splits:
+        """See `Task.splits`. Largest sizes: tens of thousands for every split."""
+        made = {split: self._split(split, size, seed) for split, size in sizes.items()}
+        return Splits(
+            **made,
+            held_out=(
+                f"Each split has names of its own: the {len(NAMES['test'])} names of the test prompts occur in no "
+                "training or validation prompt. Nor do their combinations of place and object."
+            ),
+        )
+
+    def _split(self, split: str, size: int, seed: int) -> tuple[Example, ...]:
+        names, pairs = NAMES[split], combinations(split)
+        # Index space of one order (ABBA or BABA): template, place and object, indirect object, subject.
+        shape = (len(TEMPLATES), len(pairs), len(names), len(names) - 1)
+        check_maximum(self.name, split, size, 2 * prod(shape))
+        rng = random.Random(f"{self.name}/{split}/{seed}")
+        examples = []
+        for order, share in zip(ORDERS, (size - size // 2, size // 2), strict=True):
+            for flat in rng.sample(range(prod(shape)), share):
+                flat, second = divmod(flat, shape[3])
+                flat, first = divmod(flat, shape[2])
+                template, pair = divmod(flat, shape[1])
+                other = [name for name in names if name != names[first]]
+                examples.append(_example(order, template, pairs[pair], names[first], other[second], names, rng))
+        rng.shuffle(examples)
+        return tuple(examples)
+
+
+def _example(
+    order: str,
+    template: int,
+    pair: tuple[str, str],
+    io: str,
+    subject: str,
+    names: tuple[str, ...],
+    rng: random.Random,
+) -> Example:
+    x, y = (io, subject) if order == "ABBA" else (subject, io)
+    words = {"place": pair[0], "object": pair[1]}
+    a, b, c = rng.sample([name for name in names if name not in (io, subject)], 3)
+    return Example(
+        prompt=TEMPLATES[template].format(x=x, y=y, s=subject, **words),
+        counterfactual=TEMPLATES[template].format(x=a, y=b, s=c, **words),
+        correct=(f" {io}",),
+        wrong=(f" {subject}",),
+        group=order,
+    )
