@@ -140,7 +140,7 @@ class GraphView:
     @property
     def suggested_height(self) -> int:
         """Height in pixels at which every row of labels can be read."""
-        return int(min(1100, max(520, 120 + 36 * len(self.rows))))
+        return int(min(1100, max(560, 140 + 46 * len(self.rows))))
 
     @cached_property
     def id(self) -> str:
@@ -310,8 +310,7 @@ def _place(
 
     degrees = _degrees(graph, circuit)
     placed = tuple(
-        ViewNode(node.name, node.kind, node.layer, node.head, *position(node), *degrees[node.name])
-        for node in nodes
+        ViewNode(node.name, node.kind, node.layer, node.head, *position(node), *degrees[node.name]) for node in nodes
     )
     return placed, tuple((float(row_of[layer]), f"L{layer}") for layer in layers), width
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from discogp import frontend
 from discogp.view import GraphView
 
-_vis = st.components.v2.component(
-    "discogp_vis_network", js=frontend.vis_network() + "\nexport default function () {}\n"
-)
-_graph = st.components.v2.component(
+_vis = component("discogp_vis_network", js=frontend.vis_network() + "\nexport default function () {}\n")
+_graph = component(
     "discogp_circuit_graph", html=frontend.html(), css=frontend.css(), js=frontend.javascript()
 )
 

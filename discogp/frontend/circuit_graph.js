@@ -109,6 +109,10 @@ class CircuitGraph {
     for (const link of this.visible) used.add(link.source).add(link.target);
     for (const name of this.offNodes) used.add(name);
     this.visibleNodes = used;
+    // Strengths are stretched over what is visible, else the strongest few of a thousand would all look alike.
+    const strengths = this.visible.map((link) => link.strength);
+    this.weakest = Math.min(...strengths);
+    this.spread = Math.max(...strengths) - this.weakest;
     this.visibleLinks = new Set(this.visible.map((link) => link.id));
     this.sliderText.textContent = `${this.limit.toLocaleString("en")} of ${this.links.length.toLocaleString("en")}`;
     this.empty.hidden = this.visible.length > 0;
@@ -270,16 +274,17 @@ class CircuitGraph {
 
   edgeStyle(link) {
     const off = this.isOff(link);
+    const strength = this.spread > 0 ? (link.strength - this.weakest) / this.spread : link.strength;
     // The more edges, the fainter the weak ones: they stay a texture behind the strong ones.
     const crowd = clamp(Math.log10(Math.max(this.visible.length, 1) / 40) / 1.7, 0, 1);
-    const opacity = 0.5 - 0.4 * crowd + (0.45 + 0.3 * crowd) * link.strength;
+    const opacity = 0.5 - 0.4 * crowd + (0.45 + 0.3 * crowd) * strength;
     const roundness = link.sameColumn ? this.graph.columnRoundness : this.graph.roundness;
     return {
       id: link.id,
       from: link.source,
       to: link.target,
       color: { color: off ? this.palette.off : this.palette.edges[link.kind], opacity: off ? 0.6 : opacity },
-      width: off ? 0.7 : (0.9 - 0.4 * crowd) + (3.1 - 0.6 * crowd) * link.strength,
+      width: off ? 0.7 : (0.9 - 0.4 * crowd) + (3.1 - 0.6 * crowd) * strength,
       smooth: {
         enabled: true,
         type: link.sameColumn ? "curvedCW" : "cubicBezier",
