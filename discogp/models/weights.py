@@ -1,10 +1,12 @@
 """The weights of a decoder-only transformer as plain tensors, the same layout for every family.
 
-Axes: layer l, query head H, key/value head K (K divides H: grouped-query attention), residual stream D (d_model),
-head dh (d_head), MLP neuron M (d_mlp), vocabulary V. Every matrix maps its first (or, per head, its second) axis to its last one:
-`x [.., D] @ q[h] [D, dh]`, `z [.., dh] @ o[h] [dh, D]`, `x @ mlp_in [D, M]`, `x @ unembed [D, V]`.
+Axes: layer l, query head H, key/value head K (K divides H: grouped-query attention), residual stream D
+(d_model), head dh (d_head), MLP neuron M (d_mlp), vocabulary V. Every matrix maps its first (or, per head,
+its second) axis to its last one: `x [.., D] @ q[h] [D, dh]`, `z [.., dh] @ o[h] [dh, D]`, `x @ mlp_in [D,
+M]`, `x @ unembed [D, V]`.
 
-Nothing is folded or centred: these are the checkpoint's own numbers, so a mask over them is a mask over the model.
+Nothing is folded or centred: these are the checkpoint's own numbers, so a mask over them is a mask over the
+model.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ Activation = Literal["gelu_tanh", "gelu", "silu", "relu"]
 class ModelConfig:
     """The shape of a model and the choices its forward pass depends on.
 
-    Positions are learned (added to the embedding) when `rotary_theta` is None; otherwise queries and keys are rotated in
-    the half-split layout (dimension i is paired with i + dh/2), with the inverse frequencies of `rotary_frequencies()`.
+    Positions are learned (added to the embedding) when `rotary_theta` is None; otherwise queries and keys are
+    rotated in the half-split layout (dimension i is paired with i + dh/2), with the inverse frequencies of
+    `rotary_frequencies()`.
     """
 
     family: Family
@@ -44,7 +47,8 @@ class ModelConfig:
     gated: bool
     rotary_theta: float | None
     rotary_inv_freq: tuple[float, ...] | None = None
-    """Inverse frequencies [dh/2] where they do not follow from theta alone (Llama 3 scaling); None otherwise."""
+    """Inverse frequencies [dh/2] where they do not follow from theta alone (Llama 3 scaling); None
+    otherwise."""
     parallel: bool = False
     """Attention and MLP read the same residual stream (no family here does yet)."""
 
@@ -127,7 +131,8 @@ class LayerWeights(_Tensors):
 
 @dataclass(frozen=True)
 class ModelWeights(_Tensors):
-    """A whole model: fp32, contiguous, without gradients; shared by every user of the model, so never written to."""
+    """A whole model: fp32, contiguous, without gradients; shared by every user of the model, so never written
+    to."""
 
     config: ModelConfig
     embed: Tensor
@@ -140,7 +145,8 @@ class ModelWeights(_Tensors):
     final_norm_bias: Tensor | None
     """[D]"""
     unembed: Tensor
-    """[D, V]; a transposed view of `embed` where the checkpoint ties the two, so that they are stored once."""
+    """[D, V]; a transposed view of `embed` where the checkpoint ties the two, so that they are stored
+    once."""
 
     @property
     def tied(self) -> bool:
