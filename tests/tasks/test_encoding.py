@@ -1,0 +1,119 @@
+"""Examples to tokens: right padding, one token per answer, and a reason for everything that is dropped."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from discogp.errors import TaskError
+from discogp.tasks import Example, SplitSizes, encode, get_task
+from discogp.tasks import encoding as encoding_module
+
+from .words import bos_adding_tokenizer, byte_tokenizer, word_tokenizer
+
+SHORT = Example("We saw", "You saw", (" Mary",), (" John",), "short")
+LONG = Example("We saw a dog with", "You saw a dog with", (" John", " Ann"), (" Mary",), "long")
+TEXT = "We You saw a dog with Mary John Ann We You"
+
+
+def test_prompts_are_padded_on_the_right_and_lengths_end_them() -> None:
+    tokenizer = word_tokenizer(TEXT, "You")
+    prompts = encode([SHORT, LONG], tokenizer, tokenizer.bos_token_id).prompts
+    assert prompts.tokens.shape == (2, 6)
+    assert prompts.lengths.tolist() == [3, 6]
+    assert prompts.last.tolist() == [2, 5]
+    assert prompts.tokens[:, 0].tolist() == [tokenizer.bos_token_id] * 2
+    assert tokenizer.decode(prompts.tokens[0, 1:3]) == "We saw"
+    assert (prompts.tokens[0, 3:] == tokenizer.bos_token_id).all()
+    assert prompts.counterfactual is not None
+    assert tokenizer.decode(prompts.counterfactual[0, 1:3]) == "You saw"
+    assert prompts.correct[0, 1] == prompts.wrong.new_tensor(-1)
+    assert tokenizer.decode(prompts.correct[1]) == " John Ann"
+    assert tokenizer.decode(prompts.wrong[1]) == " Mary"
+    assert prompts.n_candidates == 3
+    assert {t.dtype for t in (prompts.tokens, prompts.lengths, prompts.correct, prompts.wrong)} == {torch.long}
+
+
+def test_without_a_bos_nothing_is_put_in_front() -> None:
+    prompts = encode([LONG], word_tokenizer(TEXT, "You"), None).prompts
+    assert prompts.lengths.tolist() == [5]
+
+
+def test_subsets_and_batches_keep_examples_and_tensors_together() -> None:
+    tokenizer = word_tokenizer(TEXT, "You")
+    prompts = encode([SHORT, LONG, SHORT], tokenizer, 0).prompts
+    part = prompts.subset([2, 0])
+    assert part.tokens.shape == (2, 3)
+    assert part.examples == (SHORT, SHORT)
+    assert [len(batch) for batch in prompts.batches(2)] == [2, 1]
+    assert prompts.subset(torch.tensor([1])).examples == (LONG,)
+    assert prompts.to("cpu").examples == prompts.examples
+    with pytest.raises(IndexError):
+        prompts.subset([3])
+    with pytest.raises(TaskError, match="batch of 0"):
+        list(prompts.batches(0))
+
+
+def test_one_example_without_a_counterfactual_leaves_none() -> None:
+    bare = Example("We saw", None, (" Mary",), (" John",))
+    assert encode([SHORT, bare], word_tokenizer(TEXT, "You"), 0).prompts.counterfactual is None
+
+
+@pytest.mark.parametrize(
+    ("example", "reason"),
+    [
+        (Example("We saw", None, (" Mary John",), (" Ann",)), encoding_module.MULTI_TOKEN),
+        (Example("We saw", None, (" Mary",), (" Zoe",)), encoding_module.UNKNOWN_ANSWER),
+        (Example("They saw", None, (" Mary",), (" John",)), encoding_module.UNKNOWN_PROMPT),
+        (Example("We saw", "They saw", (" Mary",), (" John",)), encoding_module.UNKNOWN_PROMPT),
+        (Example("We saw", "We saw a", (" Mary",), (" John",)), encoding_module.UNEQUAL),
+        (Example("We saw", None, ("Mary",), (" John",)), encoding_module.GLUED),
+        (Example("We saw ", None, (" Mary",), (" John",)), encoding_module.UNKNOWN_PROMPT),
+    ],
+)
+def test_unusable_examples_are_dropped_with_a_count_and_a_reason(example: Example, reason: str) -> None:
+    encoded = encode([example, SHORT, example], word_tokenizer(TEXT, "You"), 0)
+    assert encoded.prompts.examples == (SHORT,)
+    assert encoded.dropped == {reason: 2}
+
+
+def test_two_answers_that_are_one_token_are_dropped() -> None:
+    class Folding:
+        """A tokenizer that folds case."""
+
+        unk_token_id = None
+
+        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+            return {"input_ids": [sum(map(ord, word.lower())) for word in text.split()]}
+
+    encoded = encode([Example("We saw", None, (" Mary",), (" mary",)), SHORT], Folding(), None)
+    assert encoded.dropped == {encoding_module.SAME_TOKEN: 1}
+
+
+def test_nothing_left_is_an_error_with_the_reasons() -> None:
+    examples = [
+        Example(e.prompt, None, e.correct, e.wrong) for e in get_task("ioi").splits(SplitSizes(4, 1, 1), 0).train
+    ]
+    with pytest.raises(TaskError, match=r"none of the 4 examples .*4 × an answer is more than one token"):
+        encode(examples, byte_tokenizer(), None)
+    with pytest.raises(TaskError, match="there were none"):
+        encode([], byte_tokenizer(), None)
+
+
+def test_a_tokenizer_that_adds_a_bos_gets_one_and_no_more() -> None:
+    tokenizer = bos_adding_tokenizer(TEXT, "You")
+    prompts = encode([LONG], tokenizer, tokenizer.bos_token_id).prompts
+    assert (prompts.tokens == tokenizer.bos_token_id).sum() == 1
+
+
+def test_digits_may_continue_a_number() -> None:
+    class Digits:
+        """Every character is a token, as digits are in many vocabularies."""
+
+        unk_token_id = None
+
+        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+            return {"input_ids": [ord(letter) for letter in text]}
+
+    prompts = encode([Example("173", None, ("5",), ("2",))], Digits(), None).prompts
+    assert prompts.correct.tolist() == [[ord("5")]]
