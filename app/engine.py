@@ -1,0 +1,107 @@
+"""Models at work behind the page: loaded in the background, shared by every visitor, few at a time.
+
+The page shows a circuit's graph before its model is there; a single thread of this module loads models one
+after the other, and whoever needs one looks at its future. No Streamlit here: its calls belong to its threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from discogp.circuit import Circuit
+from discogp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from discogp.ablation import AblationSession, Outcome
+    from discogp.masked_transformer import MaskedTransformer
+
+_MODELS = 2
+_BENCHES = 4
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A circuit with its model and test prompts, ready to be run without some of its edges."""
+
+    model: MaskedTransformer
+    session: AblationSession
+    prompts: Any
+    note: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def without(self, names: Iterable[str]) -> Outcome:
+        """One at a time: two visitors at once on the same cores would both wait longer."""
+        with self.lock:
+            return self.session.without(names)
+
+    def word(self, token: int) -> str:
+        tokenizer = self.model.tokenizer
+        return str(token) if tokenizer is None else tokenizer.decode([token])
+
+
+class Engine:
+    """The background loader. Every method returns at once."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+        self._lock = threading.Lock()
+        self._models: OrderedDict[str, MaskedTransformer] = OrderedDict()
+        self._benches: OrderedDict[str, Future[Bench]] = OrderedDict()
+
+    def bench(self, key: str, circuit: Circuit) -> Future[Bench]:
+        """The bench of a circuit, being made or made; `key` names the circuit. A failed one is tried anew."""
+        with self._lock:
+            future = self._benches.pop(key, None)
+            if future is None:
+                future = self._pool.submit(self._make, circuit)
+            self._benches[key] = future
+            while len(self._benches) > _BENCHES:
+                self._benches.popitem(last=False)[1].cancel()
+            return future
+
+    def forget(self, key: str) -> None:
+        """Make the next request for this circuit a new try."""
+        with self._lock:
+            self._benches.pop(key, None)
+
+    def _make(self, circuit: Circuit) -> Bench:
+        from discogp.ablation import AblationSession
+        from discogp.data import prepare
+        from discogp.tasks import SplitSizes, get_task
+
+        made = circuit.provenance
+        name, task_name = made.get("model"), made.get("task")
+        if not isinstance(name, str) or not isinstance(task_name, str):
+            raise ConfigError("this circuit names no model and task, so it can be looked at but not run")
+        model = self._model(name)
+        if model.graph != circuit.graph:
+            raise ConfigError(
+                f"this circuit was found in a graph of {circuit.graph.n_layers} layers × {circuit.graph.n_heads} "
+                f"heads, but {name} has {model.graph.n_layers} × {model.graph.n_heads}: it is another model's"
+            )
+        task = get_task(task_name, **dict(made.get("task_options") or {}))
+        data = prepare(
+            model,
+            task,
+            sizes=SplitSizes(**dict(made.get("split_sizes") or {})),
+            seed=int(made.get("seed") or 0),
+            only_known=bool(made.get("only_known", True)),
+        )
+        session = AblationSession(model, circuit, data.test)
+        return Bench(model, session, data.test, f"{len(data.test)} test prompts. {data.held_out}")
+
+    def _model(self, name: str) -> MaskedTransformer:
+        """Only ever called by the pool's one thread."""
+        from discogp import load_model
+
+        if name not in self._models:
+            while len(self._models) >= _MODELS:
+                self._models.popitem(last=False)
+            self._models[name] = load_model(name)
+        self._models.move_to_end(name)
+        return self._models[name]

@@ -1,0 +1,129 @@
+"""One run as the page shows it: title, figures, and the part of Discover that follows it live."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import charts, session
+from app.tables import share
+from discogp.runs import Run, RunStore, cancel, launch
+
+MASKS = {"edges": "edges", "weights": "weights", "both": "weights then edges"}
+BADGES = {
+    "queued": ":gray-badge[:material/schedule: waiting]",
+    "running": ":blue-badge[:material/sync: running]",
+    "done": ":green-badge[:material/check: done]",
+    "failed": ":red-badge[:material/error: failed]",
+    "cancelled": ":gray-badge[:material/cancel: cancelled]",
+}
+_PHASES = {"weights": "Searching weights", "edges": "Searching edges", "done": "Search finished"}
+# key, name, format, help; the first three are of the validation split
+_FIGURES = (
+    ("accuracy", "Accuracy", "{:.1%}", "Validation prompts on which the circuit ranks the right answer first."),
+    ("complement_accuracy", "Complement", "{:.1%}", "The same of everything but the circuit. Near 50 % is best."),
+    ("kl", "KL (nats)", "{:.2f}", "Divergence from the full model's predictions over the whole vocabulary."),
+    ("edges", "Edges kept", "{:.2%}", "Share of the model's edges that the circuit keeps."),
+    ("weights", "Weights kept", "{:.2%}", "Share of the weights that the circuit keeps."),
+)
+
+
+def title(run: Run) -> str:
+    mask = str(run.settings.config.get("mask", "?"))
+    return f"{Path(run.settings.model).name} · {run.settings.task} · {MASKS.get(mask, mask)}"
+
+
+def subtitle(store: RunStore, run: Run) -> str:
+    """When, with what seed, and the last figures known."""
+    parts = [run.created[:16].replace("T", " ") + " UTC", f"seed {run.seed}"]
+    figures = last(store.events(run.id), "validation")
+    if figures.get("accuracy") is not None:
+        parts.append(f"accuracy {figures['accuracy']:.1%}")
+    densities = last(store.events(run.id), "densities")
+    parts += [f"{share(value)} of {kind}" for kind, value in densities.items() if value is not None]
+    return " · ".join(parts)
+
+
+def last(events: Sequence[Mapping[str, Any]], group: str) -> dict[str, Any]:
+    return next((dict(event[group]) for event in reversed(events) if event.get(group)), {})
+
+
+def clock(seconds: float | None) -> str:
+    """`1:05`, `2:03:09`; a dash when unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def watch(run_id: str) -> None:
+    """Progress of a run; looks again every second while it is live."""
+    run = launch.refresh(session.store(), session.store().read(run_id))
+    st.fragment(_follow, run_every=1.0 if run.live else None)(run_id, run.live)
+
+
+def _follow(run_id: str, was_live: bool) -> None:
+    store = session.store()
+    run = launch.refresh(store, store.read(run_id))
+    if was_live and not run.live:
+        st.rerun()  # the whole page, which then stops asking
+    events = store.events(run_id)
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(BADGES[run.state], width="content")
+            st.markdown(f"**{_plain(title(run))}**", width="stretch")
+            if run.live and st.button("Cancel", icon=":material/stop_circle:", key="cancel_run"):
+                cancel(store, run_id)
+                st.rerun()
+            if run.state == "done" and st.button(
+                "Open in Explore", icon=":material/hub:", type="primary", key="open_in_explore"
+            ):
+                session.go_explore(f"run:{run_id}")
+        _bar(run, events)
+        _figures(events)
+        if any(event.get("densities") for event in events):
+            st.plotly_chart(charts.curves(events), key="curves", config={"displayModeBar": False})
+            if st.toggle("Show the loss", key="show_loss"):
+                st.plotly_chart(charts.losses(events), key="losses", config={"displayModeBar": False})
+
+
+def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
+    event = events[-1] if events else {}
+    step = next((e for e in reversed(events) if e.get("total_steps")), {})
+    part = min(1.0, step["step"] / step["total_steps"]) if step else 0.0
+    counted = f"step {step['step']:,} of {step['total_steps']:,}" if step else ""
+    if run.state == "queued":
+        text = "Waiting for the run before it to end" if not events else "Starting"
+        st.progress(0.0, text)
+    elif run.state == "running":
+        phase = event.get("message") or _PHASES.get(str(event.get("phase")), "Starting")
+        parts = [str(phase), counted, f"elapsed {clock(event.get('elapsed'))}"]
+        if event.get("eta") is not None:
+            parts.append(f"about {clock(event['eta'])} left")
+        st.progress(part, " · ".join(_plain(p) for p in parts if p))
+    elif run.state == "done":
+        st.progress(1.0, f"Finished · {counted} · best at step {step.get('best_step', '–')}")
+    else:
+        st.progress(part, f"{run.state.capitalize()} {'at ' + counted if counted else 'before the first step'}")
+    if run.error:
+        st.error(_plain(run.error))
+
+
+def _figures(events: Sequence[Mapping[str, Any]]) -> None:
+    validation, densities = last(events, "validation"), last(events, "densities")
+    if not validation and not densities:
+        return
+    values = {**{key: validation.get(key) for key in ("accuracy", "complement_accuracy", "kl")}, **densities}
+    for cell, (key, name, form, tip) in zip(st.columns(len(_FIGURES)), _FIGURES, strict=True):
+        value = values.get(key)
+        cell.metric(name, "–" if value is None else form.format(value), help=tip)
+
+
+def _plain(text: str) -> str:
+    """Shown by Streamlit as markdown: keep what came from outside from being read as such."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|<>$:~" else c for c in text)

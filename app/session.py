@@ -1,0 +1,114 @@
+"""The only owner of session-state keys and of what is cached between visitors."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, cast
+
+import streamlit as st
+
+from app.catalogue import Entry, entries
+from app.engine import Engine
+from app.toggles import History
+from discogp.circuit import Circuit
+from discogp.runs import RunStore
+
+EXPLORE, DISCOVER, RUNS, MODELS, GUIDE = (
+    f"views/{name}.py" for name in ("explore", "discover", "runs", "models", "guide")
+)
+
+GRAPH = "graph"  # key of the graph component
+PICKED = "picked_circuit"  # key of the circuit selector
+WATCHED = "watched_run"  # id of the run that Discover shows
+_HISTORIES = "histories"
+_UPLOADS = "uploads"
+_PAGE = "page"
+_LINK_READ = "link_read"
+_NOTICE = "notice"
+
+
+def state() -> MutableMapping[str, Any]:
+    return cast("MutableMapping[str, Any]", st.session_state)
+
+
+def store() -> RunStore:
+    return RunStore()
+
+
+@st.cache_resource(show_spinner=False)
+def engine() -> Engine:
+    return Engine()
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _circuit(folder: str, changed: int) -> Circuit:
+    from discogp.artifact import load_circuit
+
+    return load_circuit(folder)
+
+
+def open_circuit(entry: Entry) -> Circuit:
+    """ArtifactError for a broken folder. Read anew when its file has changed."""
+    if (uploaded := uploads().get(entry.id)) is not None:
+        return uploaded
+    file = entry.folder / "circuit.json"
+    return _circuit(str(entry.folder), file.stat().st_mtime_ns if file.exists() else 0)
+
+
+def uploads() -> dict[str, Circuit]:
+    """Circuits that this visitor brought along, by entry id."""
+    return state().setdefault(_UPLOADS, {})
+
+
+def choices() -> tuple[Entry, ...]:
+    """Whatever can be opened: what this visitor brought, the examples, the finished runs."""
+    brought = tuple(Entry(key, f"File · {key.partition(':')[2]}", Path()) for key in reversed(uploads()))
+    return (*brought, *entries(store()))
+
+
+def history(circuit_id: str) -> History:
+    return state().setdefault(_HISTORIES, {}).setdefault(circuit_id, History())
+
+
+def entered(page: str) -> bool:
+    """Whether this run of the script opens the page, rather than running it again. Ask once a run."""
+    new = state().get(_PAGE) != page
+    state()[_PAGE] = page
+    return new
+
+
+def link_once() -> dict[str, str]:
+    """What the address of the page said when this visit began; empty afterwards.
+
+    Later the page writes the address. Reading it again then would take an address that the browser has not
+    yet updated for a wish of the visitor's, and lose a click.
+    """
+    if state().get(_LINK_READ):
+        return {}
+    state()[_LINK_READ] = True
+    return {key: st.query_params[key] for key in ("circuit", "off") if key in st.query_params}
+
+
+def write_link(**values: str) -> None:
+    """Put these into the address, without those that are empty; touches nothing that is right already."""
+    for key, value in values.items():
+        if value and st.query_params.get(key) != value:
+            st.query_params[key] = value
+        elif not value and key in st.query_params:
+            del st.query_params[key]
+
+
+def go_explore(entry_id: str) -> None:
+    """Open a circuit on the Explore page."""
+    state()[PICKED] = entry_id
+    st.switch_page(EXPLORE)
+
+
+def leave_notice(text: str) -> None:
+    state()[_NOTICE] = text
+
+
+def take_notice() -> str | None:
+    """A message left for the next run of the script, once."""
+    return state().pop(_NOTICE, None)

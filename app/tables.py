@@ -1,0 +1,137 @@
+"""The two tables beside and below the graph, as HTML: light enough to be made anew at every click.
+
+Everything that comes from a file or a model is escaped; markup in a prompt shows as the characters it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from discogp.view import percent
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric. `better`: +1 where more is better, -1 where less is; `unit` scales what is shown."""
+
+    key: str
+    title: str
+    help: str
+    better: int
+    percent: bool = False
+
+
+COLUMNS = (
+    Column("accuracy", "Accuracy", "The right answer scores above every wrong one. Chance is 50 % with two.", 1, True),
+    Column("top1", "Top-1", "The right answer is the likeliest token of the whole vocabulary.", 1, True),
+    Column("kl", "KL", "Divergence from the full model over the whole vocabulary, in nats. 0: same prediction.", -1),
+    Column("logit_diff", "Logit diff.", "Mean logit of the right answer minus that of the wrong one.", 1),
+)
+MINUS = "−"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the metrics table. `metrics` is None while it is not known yet."""
+
+    title: str
+    detail: str
+    metrics: Mapping[str, float] | None
+    versus: Mapping[str, float] | None = None
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class ChangedPrompt:
+    """A prompt that the toggles changed. Logit differences: right answer minus wrong one."""
+
+    prompt: str
+    answer: str
+    full: str
+    before: str
+    after: str
+    right_before: bool
+    right_after: bool
+    difference_before: float
+    difference_after: float
+
+
+def metrics_table(rows: Sequence[Row], revision: str = "") -> str:
+    """`revision` becomes a data attribute, by which a test sees that the numbers are those of its click."""
+    head = "".join(f'<th title="{escape(c.help, quote=True)}">{escape(c.title)}</th>' for c in COLUMNS)
+    body = "".join(_metrics_row(row) for row in rows)
+    return (
+        f'<table class="dg-metrics" data-revision="{escape(revision, quote=True)}">'
+        f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _metrics_row(row: Row) -> str:
+    cells = "".join(_metrics_cell(column, row) for column in COLUMNS)
+    detail = f"<small>{escape(row.detail)}</small>" if row.detail else ""
+    return f'<tr class="dg-{escape(row.role, quote=True)}"><th>{escape(row.title)}{detail}</th>{cells}</tr>'
+
+
+def _metrics_cell(column: Column, row: Row) -> str:
+    value = None if row.metrics is None else row.metrics.get(column.key)
+    if value is None:
+        return "<td>–</td>"
+    shown = f'<span class="dg-value">{show(value, column.percent)}</span>'
+    if row.versus is None or (base := row.versus.get(column.key)) is None:
+        return f"<td>{shown}</td>"
+    return f"<td>{shown}{_change(value - base, column)}</td>"
+
+
+def _change(change: float, column: Column) -> str:
+    step = 0.0005 if column.percent else 0.005  # what the shown digits can tell
+    if abs(change) < step:
+        return '<span class="dg-change">=</span>'
+    kind = "dg-good" if change * column.better > 0 else "dg-bad"
+    arrow = "▲" if change > 0 else "▼"
+    size = f"{abs(change) * 100:.1f}" if column.percent else f"{abs(change):.2f}"
+    return f'<span class="dg-change {kind}">{arrow} {size}</span>'
+
+
+def show(value: float, as_percent: bool) -> str:
+    text = f"{value * 100:.1f} %" if as_percent else f"{value:.2f}"
+    return text.replace("-", MINUS)
+
+
+def prompts_table(prompts: Sequence[ChangedPrompt], limit: int = 40) -> str:
+    """At most `limit` of them, in the order given."""
+    body = "".join(_prompt_row(prompt) for prompt in prompts[:limit])
+    more = f'<p class="dg-more">… and {len(prompts) - limit} more</p>' if len(prompts) > limit else ""
+    return (
+        '<div class="dg-scroll"><table class="dg-prompts"><thead><tr><th>Prompt</th><th>Right answer</th>'
+        "<th>Full model</th><th>Circuit → without</th>"
+        '<th title="Logit of the right answer minus that of the wrong one">Logit diff.</th>'
+        f"</tr></thead><tbody>{body}</tbody></table>{more}</div>"
+    )
+
+
+def _prompt_row(row: ChangedPrompt) -> str:
+    before, after = _word(row.before, row.right_before), _word(row.after, row.right_after)
+    return (
+        f'<tr><td class="dg-prompt">{escape(row.prompt)}</td><td>{_word(row.answer)}</td><td>{_word(row.full)}</td>'
+        f"<td>{before} → {after}</td>"
+        f'<td class="dg-number">{show(row.difference_before, False)} → {show(row.difference_after, False)}</td></tr>'
+    )
+
+
+def _word(text: str, right: bool | None = None) -> str:
+    mark = "" if right is None else '<span class="dg-good">✓</span>' if right else '<span class="dg-bad">✗</span>'
+    return f"<code>{escape(text.strip() or repr(text))}</code>{mark}"
+
+
+def chips(names: Sequence[str], limit: int = 24) -> str:
+    """The list of what is off."""
+    shown = "".join(f"<code>{escape(name)}</code>" for name in names[:limit])
+    more = f"<span>and {len(names) - limit} more</span>" if len(names) > limit else ""
+    return f'<div class="dg-chips">{shown}{more}</div>'
+
+
+def share(value: float | None) -> str:
+    """A density for people."""
+    return "all" if value is None else percent(value)

@@ -1,0 +1,43 @@
+"""Discover: choose a model and a task, start a search, follow it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import run_panel, search_form, session
+from discogp.errors import DiscoGPError
+from discogp.runs import Run, current, start
+
+session.entered("discover")
+st.title("Discover")
+form, progress = st.columns([5, 7], gap="large")
+
+with form:
+    settings = search_form.show()
+    if st.button("Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"):
+        assert settings is not None
+        try:
+            search_form.check(settings)
+            run = start(session.store(), session.store().create(settings))
+            session.state()[session.WATCHED] = run.id
+        except (DiscoGPError, OSError) as error:
+            st.error(str(error))
+
+with progress:
+    runs = [run for run in current(session.store()) if isinstance(run, Run)]
+    live = [run for run in runs if run.live]
+    watched = session.state().get(session.WATCHED)
+    # After a refresh nothing is remembered but what is on disk: follow what is running, else show the newest.
+    if watched not in [run.id for run in runs]:
+        watched = (live or runs)[0].id if runs else None
+    if watched is None:
+        st.info("No search yet. Choose on the left and press *Find circuit*; the start page shows finished examples.")
+    else:
+        others = [run for run in live if run.id != watched]
+        run_panel.watch(watched)
+        for other in others:
+            if st.button(
+                f"Also {other.state}: {run_panel.title(other)}", icon=":material/sync:", key=f"also {other.id}"
+            ):
+                session.state()[session.WATCHED] = other.id
+                st.rerun()

@@ -1,0 +1,57 @@
+"""Explore: a circuit as a graph; switch edges and nodes off and see what the model then does."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import explore_panel, session
+from app.export_menu import export_menu
+from app.open_menu import open_menu
+from app.permalink import LinkError, decode
+from app.toggles import Toggles
+from discogp.errors import DiscoGPError
+from discogp.view import build_view, describe, summary
+
+link = session.link_once()
+entries = session.choices()
+ids = [entry.id for entry in entries]
+if link.get("circuit") in ids:
+    session.state()[session.PICKED] = link["circuit"]
+elif link.get("circuit"):
+    st.warning(f"The link names the circuit {link['circuit'][:80]!r}, which is not here. Another one is shown.")
+    link = {}
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    picked = explore_panel.pick(entries)
+    open_menu()
+    exports = st.container(width="content")
+
+if picked is None:
+    st.info("There is no circuit to show yet. Find one on the Discover page, or open a circuit file.")
+    st.stop()
+
+try:
+    circuit = session.open_circuit(picked)
+    view = build_view(circuit, max_edges=explore_panel.MOST_EDGES)
+except DiscoGPError as error:
+    st.error(f"This circuit cannot be opened: {error}")
+    st.stop()
+
+history = session.history(picked.id)
+if link.get("off"):
+    try:
+        history.set(decode(link["off"], circuit.graph))
+    except LinkError as error:
+        st.warning(str(error)[0].upper() + str(error)[1:])
+        history.set(Toggles())
+if session.entered(f"explore {picked.id}"):
+    history.remounted()
+
+with exports:
+    export_menu(circuit, history)
+st.caption(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}")
+
+bench = session.engine().bench(picked.id, circuit)
+explore_panel.panel(picked, circuit, view, history, bench)
+if not bench.done():
+    explore_panel.wait_for(bench)

@@ -1,0 +1,42 @@
+"""Models: which are here, and how to get the others."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import session
+from discogp.models.registry import KnownModel, list_models
+
+session.entered("models")
+st.title("Models")
+st.caption("Everything runs on this machine. Nothing is downloaded unless you run one of the commands below.")
+
+
+def card(model: KnownModel) -> None:
+    here = model.available()
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader(model.title, anchor=False, width="content")
+            st.markdown(":green-badge[:material/check: here]" if here else ":gray-badge[not here]", width="content")
+        st.markdown(model.description)
+        parts = [f"name `{model.name}`"]
+        if model.n_params:
+            parts.append(f"{model.n_params / 1e6:,.0f} M parameters")
+        if model.size_mb:
+            parts.append(f"{model.size_mb:,} MB on disk")
+        st.caption(" · ".join([*parts, f"licence {model.license}", model.source]))
+        if here:
+            return
+        if model.fetch or model.hub_names:
+            st.code(f"python -m discogp models get {model.name}", language="shell")
+        else:
+            st.text(model.how_to_get())
+
+
+for known in list_models():
+    card(known)
+
+st.markdown(
+    "**Other models.** On the Discover page, type the path of a Hugging Face model folder, or a name on the hub, "
+    "of the GPT-2 or Llama family. A hub name works without a network once the model is in the local cache."
+)
