@@ -29,7 +29,7 @@ _READER = re.compile(r"(?P<node>a\d+\.h\d+)<(?P<role>[qkv])>|(?P<mlp>m\d+)|(?P<l
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A component of the model. `layer` is -1 for the input and n_layers for the logits; `head` is None but for heads."""
+    """A component. `layer` is -1 for the input and n_layers for the logits; `head` is None but for heads."""
 
     name: str
     kind: NodeKind
@@ -234,7 +234,7 @@ class ComputationGraph:
         return np.flatnonzero((self.source_nodes == place) | (self.target_nodes == place))
 
     def reaching_logits(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Kept edges [E] from which some path of kept edges leads to the logits: the others cannot change the output."""
+        """Those of the kept edges [E] from which kept edges lead to the logits: no other can change the output."""
         alive = np.zeros(len(self.nodes), dtype=bool)
         alive[-1] = True
         # Nodes are in the order of computation, so one sweep from the last to the first finds every path.

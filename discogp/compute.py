@@ -1,0 +1,264 @@
+"""The pieces of a transformer's forward pass that both the plain and the masked model are made of.
+
+Axes: batch b, position t, tokens n = b·t, query head H, residual stream D, head dh, MLP neuron M, vocabulary V.
+
+Two views of the same weights. `plain_forward` runs a `ModelWeights` as the checkpoint has it, one residual stream,
+and is what weight masks are trained through. `FoldedWeights` is for edge masks, where every reader has an input of
+its own: norm gains and biases are folded into the projection behind them, and, for LayerNorm models, everything that
+writes to the residual stream is centred. Then each norm is only a division by a root mean square, which can be done
+after the projection, on dh numbers instead of D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
+
+
+def activate(x: Tensor, activation: str) -> Tensor:
+    if activation == "gelu_tanh":
+        return F.gelu(x, approximate="tanh")
+    return {"gelu": F.gelu, "silu": F.silu, "relu": F.relu}[activation](x)
+
+
+def norm(x: Tensor, config: ModelConfig, gain: Tensor, bias: Tensor | None) -> Tensor:
+    """LayerNorm or RMSNorm over the last axis, as the checkpoint defines it."""
+    if config.norm == "layer":
+        return F.layer_norm(x, (x.shape[-1],), gain, bias, config.norm_eps)
+    return F.rms_norm(x, (x.shape[-1],), gain, config.norm_eps)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """cos and sin [t, dh] of rotary positions, in the half-split layout."""
+
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def of(cls, config: ModelConfig, n_positions: int, device: torch.device) -> Rotation | None:
+        frequencies = config.rotary_frequencies()
+        if frequencies is None:
+            return None
+        angles = torch.outer(torch.arange(n_positions, dtype=torch.float32), frequencies).repeat(1, 2)
+        return cls(angles.cos().to(device), angles.sin().to(device))
+
+    def at(self, positions: Tensor) -> Rotation:
+        """One position per example: cos and sin [b, 1, 1, dh] for queries [b, H, 1, dh]."""
+        return Rotation(self.cos[positions][:, None, None], self.sin[positions][:, None, None])
+
+    def apply(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, dim=-1)
+        return x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:
+    """Softmax attention [b, H, t, dh]; causal, unless `visible` (bool, broadcast to scores) says who sees whom."""
+    if visible is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+
+
+def plain_forward(
+    weights: ModelWeights, tokens: Tensor, last: Tensor | None = None, sources: Tensor | None = None
+) -> Tensor:
+    """Logits of the model as it is: [b, t, V], or [b, V] at the positions `last` [b].
+
+    `sources` [P, b, t, D], if given, is filled with what every source writes, the attention bias shared out
+    equally over a layer's heads.
+    """
+    config = weights.config
+    b, t = tokens.shape
+    heads, rotation = config.n_heads, Rotation.of(config, t, tokens.device)
+    x = weights.embed[tokens]
+    if weights.positions is not None:
+        x = x + weights.positions[:t]
+    if sources is not None:
+        sources[0].copy_(x)
+    for index, layer in enumerate(weights.layers):
+        normed = norm(x, config, layer.norm1, layer.norm1_bias)
+        q, k, v = (
+            _split_heads(normed, w, bias)
+            for w, bias in ((layer.q, layer.q_bias), (layer.k, layer.k_bias), (layer.v, layer.v_bias))
+        )
+        if rotation is not None:
+            q, k = rotation.apply(q), rotation.apply(k)
+        group = config.queries_per_kv_head
+        if group > 1:
+            k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        z = attend(q, k, v)
+        start = 1 + index * (heads + 1)
+        if sources is not None:
+            by_head = torch.einsum("bhte,hed->hbtd", z, layer.o)
+            if layer.o_bias is not None:
+                by_head += layer.o_bias / heads
+            sources[start : start + heads].copy_(by_head)
+        attention = F.linear(z.transpose(1, 2).reshape(b, t, -1), layer.o.reshape(-1, config.d_model).T, layer.o_bias)
+        before_mlp = x if config.parallel else x + attention
+        mlp = mlp_forward(norm(before_mlp, config, layer.norm2, layer.norm2_bias), layer, config)
+        if sources is not None:
+            sources[start + heads].copy_(mlp)
+        x = x + attention + mlp
+    if last is not None:
+        x = x[torch.arange(b, device=x.device), last]
+    return norm(x, config, weights.final_norm, weights.final_norm_bias) @ weights.unembed
+
+
+def _split_heads(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[b, t, D] through [h, D, dh] to [b, h, t, dh]."""
+    h, d, e = weight.shape
+    flat = F.linear(x, weight.transpose(1, 2).reshape(h * e, d), None if bias is None else bias.reshape(-1))
+    return flat.view(*x.shape[:2], h, e).transpose(1, 2)
+
+
+def mlp_forward(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
+    hidden = F.linear(x, layer.mlp_in.T, layer.mlp_in_bias)
+    if layer.mlp_gate is None:
+        hidden = activate(hidden, config.activation)
+    else:
+        hidden = activate(F.linear(x, layer.mlp_gate.T, layer.mlp_gate_bias), config.activation) * hidden
+    return F.linear(hidden, layer.mlp_out.T, layer.mlp_out_bias)
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """One block for readers with inputs of their own: norms are bare divisions by the root mean square."""
+
+    qkv: Tensor
+    """[3H, D, dh]: queries, keys, values of every *query* head; grouped keys and values are repeated."""
+    qkv_bias: Tensor | None
+    """[3H, dh]"""
+    o: Tensor
+    """[H, dh, D]"""
+    o_bias: Tensor | None
+    """[D], already one head's share."""
+    mlp_in: Tensor
+    """[D, M], or [D, 2M] for gated MLPs: the gate, then the input."""
+    mlp_in_bias: Tensor | None
+    mlp_out: Tensor
+    """[M, D]"""
+    mlp_out_bias: Tensor | None
+
+    def attention(self, projected: Tensor, rotation: Rotation | None) -> Tensor:
+        """What each head writes [H, n, D], from the projected and normed inputs [3H, b, t, dh]."""
+        if self.qkv_bias is not None:
+            projected = projected + self.qkv_bias[:, None, None]
+        q, k, v = projected.transpose(0, 1).chunk(3, dim=1)
+        if rotation is not None:
+            q, k = rotation.apply(q), rotation.apply(k)
+        return self.write_heads(attend(q, k, v))
+
+    def attention_at(
+        self, queries: Tensor, keys_values: Tensor, last: Tensor, rotation: Rotation | None, heads: int
+    ) -> Tensor:
+        """The same for one position per prompt: queries [H, b, dh], keys and values [2H, b, t, dh] -> [H, b, D]."""
+        if self.qkv_bias is not None:
+            queries = queries + self.qkv_bias[:heads, None]
+            keys_values = keys_values + self.qkv_bias[heads:, None, None]
+        q = queries.transpose(0, 1).unsqueeze(2)
+        k, v = keys_values.transpose(0, 1).chunk(2, dim=1)
+        if rotation is not None:
+            q, k = rotation.at(last).apply(q), rotation.apply(k)
+        visible = torch.arange(k.shape[2], device=k.device) <= last[:, None]
+        return self.write_heads(attend(q, k, v, visible[:, None, None]))
+
+    def write_heads(self, z: Tensor) -> Tensor:
+        """[b, H, t, dh] -> [H, b·t, D]."""
+        flat = z.transpose(0, 1).reshape(z.shape[1], -1, z.shape[-1])
+        return torch.bmm(flat, self.o) if self.o_bias is None else torch.baddbmm(self.o_bias, flat, self.o)
+
+    def mlp(self, projected: Tensor, activation: str) -> Tensor:
+        """[n, M or 2M] projected and normed input -> [n, D]."""
+        if self.mlp_in_bias is not None:
+            projected = projected + self.mlp_in_bias
+        n_hidden = self.mlp_out.shape[0]
+        if projected.shape[-1] == n_hidden:
+            hidden = activate(projected, activation)
+        else:
+            hidden = activate(projected[..., :n_hidden], activation) * projected[..., n_hidden:]
+        return F.linear(hidden, self.mlp_out.T, self.mlp_out_bias)
+
+
+@dataclass(frozen=True)
+class FoldedWeights:
+    """A `ModelWeights` made ready for edge masks. Computed once per weight mask; the model itself is not touched."""
+
+    config: ModelConfig
+    layers: tuple[FoldedLayer, ...]
+    source: ModelWeights
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, weights: ModelWeights) -> FoldedWeights:
+        return cls(weights.config, tuple(_fold(layer, weights.config) for layer in weights.layers), weights)
+
+    def centre(self, x: Tensor) -> Tensor:
+        """A write as the folded layers expect it: without its mean over D, which LayerNorm would remove anyway."""
+        return x - x.mean(-1, keepdim=True) if self.config.norm == "layer" else x
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """[b, t, D]: what the source `input` writes."""
+        x = self.source.embed[tokens]
+        if self.source.positions is not None:
+            x = x + self.source.positions[: tokens.shape[1]]
+        return self.centre(x)
+
+    def unembed(self, x: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Logits [.., V] of the logits reader's input [.., D]; or [b, C] at the token ids `candidates` [b, C] only."""
+        weights = self.source
+        x = norm(x, self.config, weights.final_norm, weights.final_norm_bias)
+        if candidates is None:
+            return x @ weights.unembed
+        return torch.einsum("bd,bcd->bc", x, weights.unembed.T[candidates])
+
+
+def _fold(layer: LayerWeights, config: ModelConfig) -> FoldedLayer:
+    heads, group = config.n_heads, config.queries_per_kv_head
+    k, v = (w.repeat_interleave(group, dim=0) if group > 1 else w for w in (layer.k, layer.v))
+    biases = [layer.q_bias, layer.k_bias, layer.v_bias]
+    qkv = torch.cat([layer.q, k, v])
+    qkv_bias = _fold_bias(
+        None if biases[0] is None else torch.cat([b.repeat_interleave(heads // len(b), 0) for b in biases]),  # type: ignore[union-attr, arg-type]
+        layer.norm1_bias,
+        qkv,
+    )
+    into = layer.mlp_in if layer.mlp_gate is None else torch.cat([layer.mlp_gate, layer.mlp_in], dim=1)
+    into_bias = layer.mlp_in_bias
+    if layer.mlp_gate is not None and layer.mlp_gate_bias is not None and into_bias is not None:
+        into_bias = torch.cat([layer.mlp_gate_bias, into_bias])
+
+    def centred(w: Tensor | None) -> Tensor | None:
+        return w if w is None or config.norm == "rms" else w - w.mean(-1, keepdim=True)
+
+    o, out = centred(layer.o), centred(layer.mlp_out)
+    assert o is not None  # centred() returns None for None only
+    assert out is not None
+    return FoldedLayer(
+        qkv=qkv * layer.norm1[:, None],
+        qkv_bias=qkv_bias,
+        o=o.contiguous(),
+        o_bias=None if layer.o_bias is None else centred(layer.o_bias / heads),
+        mlp_in=(into * layer.norm2[:, None]).contiguous(),
+        mlp_in_bias=_fold_bias(into_bias, layer.norm2_bias, into),
+        mlp_out=out.contiguous(),
+        mlp_out_bias=centred(layer.mlp_out_bias),
+    )
+
+
+def _fold_bias(bias: Tensor | None, norm_bias: Tensor | None, weight: Tensor) -> Tensor | None:
+    """The projection's bias together with what the norm's bias sends through it."""
+    if norm_bias is None:
+        return bias
+    through = (norm_bias @ weight).reshape(weight.shape[:-2] + weight.shape[-1:])
+    return through if bias is None else bias + through
+
+
+def root_mean_square_reciprocal(x: Tensor, eps: float) -> Tensor:
+    """1/√(mean(x²) + eps) over the last axis, in one pass without a temporary of x's size."""
+    length = torch.linalg.vector_norm(x, dim=-1)
+    return torch.rsqrt(length.square_().mul_(1 / x.shape[-1]).add_(eps))

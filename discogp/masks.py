@@ -1,0 +1,97 @@
+"""Mask logits: one real number per edge or weight, whose sign says whether it is kept.
+
+A sample is hard, 0 or 1, in the forward pass; backward it has the slope of the relaxed Bernoulli variable
+s = σ((ℓ + c·g)/τ) with g logistic noise (arXiv 2407.03779, equations 3–4; one uniform draw per entry is enough,
+g = log u − log(1−u)). c = 1 is the paper's. On deep models a smaller c is needed: with thousands of edges at
+probability one half, every sample is a different, broken model.
+
+Weight masks are named after the weights: a{l}.q [H, D, dh], a{l}.k, a{l}.v [K, D, dh], a{l}.o [H, dh, D],
+m{l}.in, m{l}.gate [D, M], m{l}.out [M, D], each with `.bias` where the model has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from discogp.circuit import Circuit
+from discogp.errors import ArtifactError
+from discogp.graph import ComputationGraph
+from discogp.models.weights import LayerWeights, ModelWeights
+
+# Weight-mask name within its block -> the field of LayerWeights that it covers.
+_ATTENTION_FIELDS = {"q": "q", "k": "k", "v": "v", "o": "o"}
+_MLP_FIELDS = {"in": "mlp_in", "gate": "mlp_gate", "out": "mlp_out"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A drawn mask: `hard` in {0, 1}, and `slope` = ds/dℓ of the relaxed sample, both of the logits' shape."""
+
+    hard: Tensor
+    slope: Tensor
+
+
+@torch.no_grad()
+def sample(logits: Tensor, temperature: float, noise: float, generator: torch.Generator) -> Sample:
+    """Draw a mask. `temperature` τ > 0; `noise` scales the logistic noise (1: the paper's; 0: a plain threshold)."""
+    soft = torch.rand(logits.shape, dtype=logits.dtype, device=logits.device, generator=generator)
+    # A uniform draw of exactly 0 or 1 has infinite logit, whose slope would be nan.
+    soft.clamp_(1e-6, 1 - 1e-6).logit_().mul_(noise).add_(logits).div_(temperature).sigmoid_()
+    hard = (soft > 0.5).to(logits.dtype)
+    return Sample(hard, soft.mul_(1 - soft).div_(temperature))
+
+
+def edge_matrix(graph: ComputationGraph, values: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Values of every edge [E] as the matrix [R, P] that the model takes; zero where the graph has no edge."""
+    matrix = torch.zeros(graph.n_readers, graph.n_sources, dtype=torch.float32)
+    values = torch.from_numpy(np.array(values)) if not isinstance(values, Tensor) else values
+    matrix[graph.rows, graph.columns] = values.float()
+    return matrix.to(device)
+
+
+def edge_vector(graph: ComputationGraph, matrix: Tensor) -> np.ndarray:
+    """The matrix [R, P] back as values of every edge [E]."""
+    return matrix.detach().cpu().numpy()[graph.rows, graph.columns]
+
+
+def weight_fields(weights: ModelWeights) -> Iterator[tuple[str, int, str, Tensor]]:
+    """(mask name, layer, field of LayerWeights, tensor) of every weight and bias that a mask covers."""
+    for index, layer in enumerate(weights.layers):
+        for prefix, names in (("a", _ATTENTION_FIELDS), ("m", _MLP_FIELDS)):
+            for short, field in names.items():
+                for suffix in ("", "_bias"):
+                    tensor = getattr(layer, field + suffix)
+                    if tensor is not None:
+                        yield f"{prefix}{index}.{short}{suffix.replace('_', '.')}", index, field + suffix, tensor
+
+
+def apply_weight_masks(weights: ModelWeights, masks: Mapping[str, Tensor]) -> ModelWeights:
+    """A model whose weights are multiplied by their masks, differentiable in them; the given one is unchanged."""
+    fields: list[dict[str, Tensor]] = [{} for _ in weights.layers]
+    for name, layer, field, tensor in weight_fields(weights):
+        if name in masks:
+            fields[layer][field] = tensor * masks[name]
+    layers: tuple[LayerWeights, ...] = tuple(
+        replace(layer, **changed) for layer, changed in zip(weights.layers, fields, strict=True)
+    )
+    return replace(weights, layers=layers)
+
+
+def circuit_weights(weights: ModelWeights, circuit: Circuit) -> ModelWeights:
+    """The weights that a circuit runs on: the model's, or the kept ones. ArtifactError if the masks do not fit."""
+    if circuit.weight_masks is None:
+        return weights
+    shapes = {name: tuple(tensor.shape) for name, _, _, tensor in weight_fields(weights)}
+    for name, mask in circuit.weight_masks.items():
+        if shapes.get(name) != mask.shape:
+            raise ArtifactError(
+                f"the circuit's weight mask {name!r} has shape {mask.shape}; the model's is "
+                f"{shapes.get(name, 'absent')}. Load the model that the circuit was found in"
+            )
+    masks = {name: torch.tensor(mask, device=weights.embed.device) for name, mask in circuit.weight_masks.items()}
+    return apply_weight_masks(weights, masks)
