@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -26,6 +27,11 @@ Theme = Literal["light", "dark"]
 # At most some 300 edges read well at once; the page's slider starts here.
 DEFAULT_SHOWN = 250
 KIND_LABELS = MappingProxyType({"q": "query", "k": "key", "v": "value", "mlp": "MLP", "logits": "logits"})
+
+PART_LABELS = MappingProxyType({"full": "full model", "circuit": "circuit", "complement": "complement"})
+METRICS = MappingProxyType(
+    {"accuracy": "accuracy", "top1": "top-1", "kl": "KL (nats)", "logit_diff": "logit difference"}
+)
 
 # Okabe and Ito's colours, darkened on white and lightened on black until lines one pixel wide can be told apart
 # by readers with any colour vision. `off` is the grey of what was switched off.
@@ -64,10 +70,11 @@ PALETTES = MappingProxyType(
     }
 )
 
-# How far the curve leaves its straight line, so that the query, key and value edges of one pair of nodes
-# lie apart: of a vertical Bézier curve's height, and of a same-column edge's length.
-ROUNDNESS = MappingProxyType({"q": 0.30, "k": 0.46, "v": 0.62, "mlp": 0.44, "logits": 0.44})
-COLUMN_ROUNDNESS = MappingProxyType({"q": 0.09, "k": 0.17, "v": 0.25, "mlp": 0.10, "logits": 0.13})
+# How far curves of each kind lie apart, so that the query, key and value edges of one pair of nodes can be told
+# apart and hit: the pull of a vertical Bézier curve as a share of its height, and the sideways reach of an edge
+# within a column, in rows, for an edge one row long (it grows with the root of the length).
+PULL = MappingProxyType({"q": 0.30, "k": 0.46, "v": 0.62, "mlp": 0.44, "logits": 0.44})
+REACH = MappingProxyType({"q": 0.11, "k": 0.21, "v": 0.31, "mlp": 0.17, "logits": 0.17})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,10 @@ class ViewNode:
 
 @dataclass(frozen=True, slots=True)
 class ViewLink:
-    """A kept edge. `rank` is 1 for the strongest of the circuit; `strength` (0–1) sets width and opacity."""
+    """A kept edge. `rank` is 1 for the strongest of the circuit; `strength` (0–1) sets width and opacity.
+
+    `roundness` is vis-network's: of a vertical `cubicBezier`, or of a `curvedCW` within a column.
+    """
 
     name: str
     source: str
@@ -102,6 +112,7 @@ class ViewLink:
     rank: int
     strength: float
     same_column: bool
+    roundness: float
 
     @property
     def width(self) -> float:
@@ -113,6 +124,7 @@ class ViewLink:
 class GraphView:
     """All that a renderer needs. Links come strongest first; `off_*` are drawn grey and thin.
 
+    `metrics`: ("full" | "circuit" | "complement", numbers by name) as found in the provenance.
     `rows` are the layers that occur, from below, with their y; `width` and `height` are in grid units.
     """
 
@@ -120,6 +132,7 @@ class GraphView:
     links: tuple[ViewLink, ...]
     title: str
     subtitle: str
+    metrics: tuple[tuple[str, Mapping[str, float]], ...]
     n_kept: int
     n_matching: int
     n_edges: int
@@ -170,12 +183,19 @@ class GraphView:
             ],
             # One short row a link, since thousands travel to the browser: source and target as places in `nodes`.
             "links": [
-                [places[e.source], places[e.target], e.kind, e.score, e.rank, e.strength, int(e.same_column)]
+                [
+                    places[e.source],
+                    places[e.target],
+                    e.kind,
+                    e.score,
+                    e.rank,
+                    e.strength,
+                    int(e.same_column),
+                    e.roundness,
+                ]
                 for e in self.links
             ],
             "palettes": dict(PALETTES),
-            "roundness": dict(ROUNDNESS),
-            "columnRoundness": dict(COLUMN_ROUNDNESS),
             "kindLabels": dict(KIND_LABELS),
         }
 
@@ -209,16 +229,7 @@ def build_view(
     by_name = {node.name: node for node in nodes}
     strengths = _strengths(circuit, [edge.index for _, edge in taken])
     links = tuple(
-        ViewLink(
-            edge.name,
-            edge.source,
-            edge.target,
-            edge.kind,
-            None if circuit.edge_scores is None else float(str(circuit.edge_scores[edge.index])),
-            rank,
-            strength,
-            abs(by_name[edge.source].x - by_name[edge.target].x) < 0.3,
-        )
+        _link(circuit, edge, rank, strength, by_name)
         for (rank, edge), strength in zip(taken, strengths, strict=True)
     )
     return GraphView(
@@ -226,6 +237,7 @@ def build_view(
         links=links,
         title=title if title is not None else describe(circuit),
         subtitle=summary(circuit, len(links)),
+        metrics=metrics_of(circuit),
         n_kept=circuit.n_edges,
         n_matching=len(ranked),
         n_edges=graph.n_edges,
@@ -254,6 +266,22 @@ def summary(circuit: Circuit, n_shown: int) -> str:
     if n_shown < circuit.n_edges:
         parts.append(f"the strongest {n_shown:,} drawn")
     return " · ".join(parts)
+
+
+def metrics_of(circuit: Circuit) -> tuple[tuple[str, dict[str, float]], ...]:
+    """The provenance's numbers for the full model, the circuit and its complement; what is no number is left out."""
+    found = circuit.provenance.get("metrics")
+    rows = []
+    for part in ("full", "circuit", "complement"):
+        numbers = found.get(part) if isinstance(found, Mapping) else None
+        if isinstance(numbers, Mapping):
+            clean = {name: float(numbers[name]) for name in METRICS if _is_number(numbers.get(name))}
+            rows += [(part, clean)] if clean else []
+    return tuple(rows)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def percent(share: float) -> str:
@@ -310,9 +338,37 @@ def _place(
 
     degrees = _degrees(graph, circuit)
     placed = tuple(
-        ViewNode(node.name, node.kind, node.layer, node.head, *position(node), *degrees[node.name]) for node in nodes
+        ViewNode(node.name, node.kind, node.layer, node.head, *position(node), *degrees[node.name])
+        for node in nodes
     )
     return placed, tuple((float(row_of[layer]), f"L{layer}") for layer in layers), width
+
+
+def _link(
+    circuit: Circuit, edge: Edge, rank: int, strength: float, nodes: Mapping[str, ViewNode]
+) -> ViewLink:
+    source, target = nodes[edge.source], nodes[edge.target]
+    same_column = abs(source.x - target.x) < 0.3
+    roundness = _column_roundness(edge.kind, target.y - source.y) if same_column else PULL[edge.kind]
+    score = None if circuit.edge_scores is None else float(str(circuit.edge_scores[edge.index]))
+    return ViewLink(
+        edge.name, edge.source, edge.target, edge.kind, score, rank, strength, same_column, roundness
+    )
+
+
+@cache
+def _column_roundness(kind: EdgeKind, rows: float) -> float:
+    """The `curvedCW` roundness at which the middle of an edge so many rows long lies as far out as REACH says.
+
+    Of its length, that middle lies (1 + r) · sin(r·π/2) / 4 out, which grows with r: halve the interval.
+    """
+    wanted = REACH[kind] / math.sqrt(max(rows, 0.5))
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        below = (1 + middle) * math.sin(middle * math.pi / 2) / 4 < wanted
+        low, high = (middle, high) if below else (low, middle)
+    return round(low, 4)
 
 
 def _degrees(graph: ComputationGraph, circuit: Circuit) -> dict[str, tuple[int, int, int, int]]:

@@ -83,10 +83,11 @@ class CircuitGraph {
     this.graph = graph;
     this.nodes = new Map(graph.nodes.map((node) => [node.id, { ...node, links: [] }]));
     const places = graph.nodes.map((node) => node.id);
-    this.links = graph.links.map(([s, t, kind, score, rank, strength, sameColumn]) => {
+    this.links = graph.links.map(([s, t, kind, score, rank, strength, sameColumn, roundness]) => {
       const [source, target] = [places[s], places[t]];
       const reader = "qkv".includes(kind) ? `${target}<${kind}>` : target;
-      return { id: `${source}->${reader}`, source, target, kind, score, rank, strength, sameColumn: !!sameColumn };
+      const id = `${source}->${reader}`;
+      return { id, source, target, kind, score, rank, strength, sameColumn: !!sameColumn, roundness };
     });
     this.linkById = new Map(this.links.map((link) => [link.id, link]));
     for (const link of this.links) {
@@ -278,7 +279,6 @@ class CircuitGraph {
     // The more edges, the fainter the weak ones: they stay a texture behind the strong ones.
     const crowd = clamp(Math.log10(Math.max(this.visible.length, 1) / 40) / 1.7, 0, 1);
     const opacity = 0.5 - 0.4 * crowd + (0.45 + 0.3 * crowd) * strength;
-    const roundness = link.sameColumn ? this.graph.columnRoundness : this.graph.roundness;
     return {
       id: link.id,
       from: link.source,
@@ -289,7 +289,7 @@ class CircuitGraph {
         enabled: true,
         type: link.sameColumn ? "curvedCW" : "cubicBezier",
         forceDirection: "vertical",
-        roundness: roundness[link.kind],
+        roundness: link.roundness,
       },
     };
   }
@@ -451,13 +451,13 @@ class CircuitGraph {
   }
 
   bezier(a, b, link) {
-    const pull = this.graph.roundness[link.kind] * (a.py - b.py);
+    const pull = link.roundness * (a.py - b.py);
     const mix = (t, p, q, r, s) => (1 - t) ** 3 * p + 3 * t * (1 - t) ** 2 * q + 3 * t * t * (1 - t) * r + t ** 3 * s;
     return (t) => [mix(t, a.px, a.px, b.px, b.px), mix(t, a.py, a.py - pull, b.py + pull, b.py)];
   }
 
   arc(a, b, link) {
-    const bend = this.graph.columnRoundness[link.kind] * 0.5 + 0.5;
+    const bend = link.roundness * 0.5 + 0.5;
     const length = Math.hypot(b.px - a.px, a.py - b.py);
     const angle = Math.atan2(a.py - b.py, b.px - a.px) + bend * Math.PI;
     const via = [a.px + bend * length * Math.sin(angle), a.py + bend * length * Math.cos(angle)];
