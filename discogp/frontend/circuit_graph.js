@@ -229,13 +229,13 @@ class CircuitGraph {
 
   // After the slider or the legend: edges come and go, their order stays.
   refilter() {
+    this.setHover(null);
     this.choose();
     if (!this.net) return;
     this.edgeData.clear();
     this.edgeData.add(this.visible.map((link) => this.edgeStyle(link)).reverse());
     this.nodeData.update([...this.nodes.values()].map((node) => this.nodeStyle(node)));
     this.trace();
-    this.setHover(null);
   }
 
   // Grid to pixels, such that the whole graph fits at a scale near 1 and labels keep their size.
@@ -320,7 +320,7 @@ class CircuitGraph {
     if (!hot) return;
     const { edges, nodes } = this.net.body;
     const links = hot.node ? this.nodes.get(hot.node).links : [this.linkById.get(hot.edge)];
-    const shown = links.filter((link) => this.visibleLinks.has(link.id));
+    const shown = links.filter((link) => this.visibleLinks.has(link.id) && edges[link.id]);
     if (hot.node) this.veil(context);
     const ends = new Set(hot.node ? [hot.node] : []);
     for (const link of shown) {
