@@ -35,6 +35,7 @@ MAX_MASK_BYTES = 4 * 2**30
 # A file may claim any number of layers and heads; building the graph of an absurd claim would fill the memory.
 MAX_EDGES = 10_000_000
 _WEIGHTS = "weights/"
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
@@ -317,11 +318,7 @@ def _size(claim: dict[str, Any], name: str, source: str) -> int:
 def _score(name: str, score: Any, source: str) -> float | None:
     if score is None:
         return None
-    if (
-        isinstance(score, bool)
-        or not isinstance(score, (int, float))
-        or abs(score) > np.finfo(np.float32).max
-    ):
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _FLOAT32_MAX:
         raise ArtifactError(
             f"{source}: the score of {name} is {str(score)[:40]}; it must be a finite number or null"
         )

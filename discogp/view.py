@@ -40,7 +40,7 @@ PALETTES = MappingProxyType(
         "light": {
             "background": "#ffffff",
             "text": "#1c1e21",
-            "dim": "#80868f",
+            "dim": "#6b7280",
             "rule": "#edeff2",
             "off": "#b4b8be",
             "edges": {"q": "#0072B2", "k": "#D07A00", "v": "#009E73", "mlp": "#B0508A", "logits": "#5B6270"},
