@@ -1,7 +1,7 @@
-"""Tiny, randomly initialised models in the shape of real ones, saved as the folders that every loader reads.
+"""Tiny, randomly initialised models in the shape of real ones, saved as folders.
 
-The weights are larger than an initialisation would make them, biases are not zero and norm gains not one, so that
-every weight, bias and edge changes the logits and a mistake in any of them shows.
+The weights are larger than an initialisation would make them, biases are not zero and norm gains not one, so
+that every weight, bias and edge changes the logits and a mistake in any of them shows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VOCABULARY = 97
 
 
 def build_tiny_gpt2(folder: Path, seed: int = 0, *, tokenizer: bool = False, **settings: Any) -> Path:
-    """A GPT-2 of 3 layers, 4 heads, width 32 in `folder`; `settings` override its config. Returns `folder`."""
+    """Save a GPT-2 of 3 layers, 4 heads, width 32; `settings` override its config. Returns `folder`."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     base: dict[str, Any] = {
@@ -31,7 +31,7 @@ def build_tiny_gpt2(folder: Path, seed: int = 0, *, tokenizer: bool = False, **s
 
 
 def build_tiny_llama(folder: Path, seed: int = 0, *, tokenizer: bool = False, **settings: Any) -> Path:
-    """A Llama of 3 layers, 4 query and 2 key/value heads, width 32, untied, in `folder`. Returns `folder`."""
+    """Save a Llama of 3 layers, 4 query and 2 key/value heads, width 32, untied. Returns `folder`."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     base: dict[str, Any] = {

@@ -89,11 +89,7 @@ def in_hub_cache(hub_name: str) -> bool:
     def has(*names: str) -> bool:
         return any(isinstance(try_to_load_from_cache(hub_name, name), str) for name in names)
 
-    return (
-        has("config.json")
-        and has("model.safetensors")
-        and has("tokenizer.json", "vocab.json", "tokenizer.model")
-    )
+    return has("config.json") and has("model.safetensors") and has("tokenizer.json", "vocab.json", "tokenizer.model")
 
 
 _GPT2_TEXT = "the model most circuit papers study"
@@ -173,6 +169,4 @@ def choices(name: str = "") -> str:
     names = [model.name for model in _KNOWN]
     near = difflib.get_close_matches(name.lower(), names, n=1)
     meant = f"Did you mean {near[0]!r}? " if near and near[0] != name else ""
-    return (
-        f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub."
-    )
+    return f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub."
