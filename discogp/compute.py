@@ -11,7 +11,7 @@ after the projection, on dh numbers instead of D.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -166,6 +166,12 @@ class FoldedLayer:
             q, k = rotation.at(last).apply(q), rotation.apply(k)
         visible = torch.arange(k.shape[2], device=k.device) <= last[:, None]
         return self.write_heads(attend(q, k, v, visible[:, None, None]))
+
+    def of_heads(self, chosen: Tensor) -> FoldedLayer:
+        """The layer with some heads only; `chosen` [3h] are their places among the 3H readers: q, then k, then v."""
+        heads = chosen[: len(chosen) // 3]
+        bias = None if self.qkv_bias is None else self.qkv_bias[chosen]
+        return replace(self, qkv=self.qkv[:0], qkv_bias=bias, o=self.o[heads])
 
     def write_heads(self, z: Tensor) -> Tensor:
         """[b, H, t, dh] -> [H, b·t, D]."""

@@ -34,6 +34,7 @@ class Replacement:
     """x̃: what a source's output is replaced by where its edge is off. `sources` [P, b or 1, t or 1, D], centred."""
 
     sources: Tensor
+    _sums: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, columns: slice, b: int, t: int) -> Tensor:
         """[c, n, D] replacements of some sources."""
@@ -42,7 +43,9 @@ class Replacement:
 
     def prefix_sum(self, n_sources: int, b: int, t: int) -> Tensor:
         """[1, n, D] Σ of the first sources' replacements: the input of a reader whose edges are all off."""
-        total = self.sources[:n_sources].sum(0, keepdim=True)
+        if n_sources not in self._sums:
+            self._sums[n_sources] = self.sources[:n_sources].sum(0, keepdim=True)
+        total = self._sums[n_sources]
         return total.expand(-1, b, t, -1).reshape(1, b * t, -1)
 
 

@@ -8,6 +8,7 @@ How the pass works, and why it is fast, is told in `masked_pass`.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -143,3 +144,10 @@ class MaskedTransformer:
             return logits
         with torch.no_grad():
             return run.forward(mask)
+
+
+def load_model(name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu") -> MaskedTransformer:
+    """A known model by name, a Hugging Face folder, or a model of the hub, ready for masks. ModelError if it cannot."""
+    from discogp.models.loading import load_checkpoint
+
+    return MaskedTransformer.from_checkpoint(load_checkpoint(name_or_path, device))

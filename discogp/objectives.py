@@ -7,13 +7,11 @@ circuit trained on two logits ranks those two rightly while the model's own next
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Objective = Literal["task", "kl", "both"]
+from discogp.settings import Objective
 
 
 def candidate_logits(logits: Tensor, ids: Tensor) -> Tensor:

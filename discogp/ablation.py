@@ -1,0 +1,74 @@
+"""Running a circuit, and running it again with some of its edges off.
+
+Axes: batch b, position t, vocabulary V. Source: arXiv 2407.03779, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from discogp.circuit import Ablation, Circuit
+from discogp.compute import FoldedWeights
+from discogp.evaluation import Evaluator, Outcome, check_fits
+from discogp.masked_transformer import MaskedTransformer
+from discogp.masks import circuit_weights, edge_matrix
+from discogp.tasks.encoding import Prompts
+
+__all__ = ["AblationSession", "Outcome", "run_circuit"]
+
+
+@torch.no_grad()
+def run_circuit(
+    model: MaskedTransformer,
+    circuit: Circuit,
+    tokens: Tensor,
+    ablation: Ablation = "zero",
+    counterfactual: Tensor | None = None,
+) -> Tensor:
+    """Logits [b, t, V] of a circuit on tokens [b, t], every edge outside it ablated.
+
+    zero: what an edge carried is left out. resample: replaced by the same source's output on `counterfactual`
+    [b, t], which must then be given. mean: by that source's mean output over all prompts and positions of
+    `counterfactual`, or of `tokens` without one. A sheaf runs on its kept weights. Raises ArtifactError, ModelError,
+    ConfigError for a circuit, tokens or counterfactuals that do not fit.
+    """
+    check_fits(model, circuit)
+    tokens = model.check_tokens(tokens)
+    folded = model.folded
+    if circuit.weight_masks is not None:
+        folded = FoldedWeights.of(circuit_weights(model.weights, circuit))
+    replacement = model.replacement(ablation, tokens, counterfactual, folded=folded)
+    mask = edge_matrix(model.graph, circuit.edge_mask, model.device)
+    return model.masked(tokens, mask, replacement=replacement, folded=folded)
+
+
+class AblationSession:
+    """One circuit on one split, ready to be asked what happens without some of its edges or nodes."""
+
+    def __init__(self, model: MaskedTransformer, circuit: Circuit, prompts: Prompts) -> None:
+        self.model, self.base, self.prompts = model, circuit, prompts
+        self._evaluator = Evaluator(model, prompts, circuit.ablation)
+        self._scorer = self._evaluator.scorer(circuit)
+
+    @property
+    def full(self) -> Outcome:
+        """The model with every edge and weight."""
+        return self._scorer.full
+
+    @cached_property
+    def circuit(self) -> Outcome:
+        """The circuit alone."""
+        return self._scorer.outcome(self.base.edge_mask)
+
+    @cached_property
+    def complement(self) -> Outcome:
+        """The model without what was found."""
+        return self._evaluator.complement(self.base)
+
+    def without(self, names: Iterable[str]) -> Outcome:
+        """The circuit with these edges (or nodes: all their edges) off. GraphError for an unknown name."""
+        return self._scorer.outcome(self.base.without(names).edge_mask)

@@ -1,0 +1,257 @@
+"""The search for a circuit, as a generator of progress events that ends with the circuit.
+
+    for progress in discover(model, task, preset("quick")):
+        ...
+    circuit = progress.circuit
+
+Weights come first, then edges on the weights that were kept, which stay held throughout. Every so many steps the
+thresholded masks are scored on the validation split; the circuit that is returned is the sparsest of those that are
+faithful and complete enough, never simply the last, since accuracy swings while the density falls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from discogp.circuit import Circuit, Searched
+from discogp.data import TaskData, prepare
+from discogp.errors import ConfigError
+from discogp.evaluation import Evaluation, Evaluator
+from discogp.masked_transformer import MaskedTransformer
+from discogp.methods.discogp import Candidate, EdgePhase, Phase, StepReport, WeightPhase
+from discogp.settings import (
+    PRESETS,
+    PhaseConfig,
+    SearchConfig,
+    config_from_dict,
+    config_to_dict,
+    preset,
+)
+from discogp.tasks import Prompts, Task
+
+__all__ = [
+    "PRESETS",
+    "PhaseConfig",
+    "Progress",
+    "SearchConfig",
+    "config_from_dict",
+    "config_to_dict",
+    "discover",
+    "preset",
+]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One event. Times in seconds; losses in nats; densities: expected share kept, 0–1.
+
+    `phase` is "weights" or "edges", and "done" on the last event, which alone has circuits: the best one, and the
+    one after the last step. `validation` is there whenever the thresholded circuit has just been scored.
+    """
+
+    phase: str
+    step: int
+    total_steps: int
+    elapsed: float
+    eta: float
+    losses: Mapping[str, float]
+    densities: Mapping[str, float]
+    validation: Mapping[str, float] | None = None
+    best_step: int | None = None
+    circuit: Circuit | None = None
+    last_circuit: Circuit | None = None
+
+
+@dataclass
+class _Best:
+    """The best candidate so far: least shortfall from the targets first, then least density."""
+
+    rank: tuple[float, float, float] | None = None
+    step: int = 0
+    candidate: Candidate | None = None
+
+    def offer(
+        self, candidate: Candidate, evaluation: Evaluation, density: float, search: SearchConfig, step: int
+    ) -> None:
+        needed = search.target_accuracy * evaluation.full.accuracy
+        shortfall = max(0.0, needed - evaluation.circuit.accuracy) + max(
+            0.0, evaluation.complement.accuracy - search.target_complement
+        )
+        rank = (shortfall, density, evaluation.circuit.kl)
+        if self.rank is None or rank < self.rank:
+            self.rank, self.step, self.candidate = rank, step, candidate
+
+
+@dataclass
+class _Clock:
+    """Time spent, and an estimate of the time left from the pace of the phase under way."""
+
+    total: int
+    began: float = field(default_factory=time.monotonic)
+    phase_began: float = 0.0
+    phase_first: int = 0
+
+    def enter(self, first: int) -> None:
+        self.phase_began, self.phase_first = time.monotonic(), first
+
+    def times(self, done: int) -> tuple[float, float]:
+        now = time.monotonic()
+        pace = (now - self.phase_began) / max(done - self.phase_first, 1)
+        return now - self.began, pace * (self.total - done)
+
+
+def discover(
+    model: MaskedTransformer,
+    task: Task | TaskData,
+    config: SearchConfig | None = None,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Progress]:
+    """Search for a circuit; the last event carries it. Stops early, without a circuit, once `cancelled()` is true.
+
+    A task is prepared with the default sizes and the config's seed; give `TaskData` for others.
+    Raises TaskError and ConfigError before the first event. The model is not changed.
+    """
+    config = config or preset("balanced", n_edges=model.graph.n_edges)
+    data = task if isinstance(task, TaskData) else prepare(model, task, seed=config.seed)
+    if config.ablation == "resample" and data.train.counterfactual is None:
+        raise ConfigError(f"the task {data.task_name!r} has no counterfactual prompts; set ablation to zero or mean")
+    return _Search(model, data, config, cancelled).run()
+
+
+class _Search:
+    def __init__(
+        self, model: MaskedTransformer, data: TaskData, config: SearchConfig, cancelled: Callable[[], bool]
+    ) -> None:
+        self.model, self.data, self.config, self.cancelled = model, data, config, cancelled
+        self.train = data.train.to(model.device)
+        # Noise is drawn where the masks live; the order of prompts always on the CPU.
+        self.generator = torch.Generator(device=model.device).manual_seed(config.seed)
+        self.shuffler = torch.Generator().manual_seed(config.seed)
+        phases = {"weights": [config.weights], "edges": [config.edges], "both": [config.weights, config.edges]}
+        self.evaluator = Evaluator(model, data.validation, config.ablation)
+        self.clock = _Clock(sum(phase.steps for phase in phases[config.mask]))
+        self.history: list[dict[str, Any]] = []
+        self.done = 0
+
+    def run(self) -> Iterator[Progress]:
+        best = _Best()
+        last: Candidate | None = None
+        weight_masks = None
+        if self.config.mask != "edges":
+            phase: Phase = WeightPhase(self.model, self.train, self.config, self.generator)
+            yield from self._phase(phase, best)
+            last = phase.candidate()
+            if best.candidate is None:
+                return
+            weight_masks = best.candidate.weight_masks
+        if self.config.mask != "weights":
+            best = _Best()
+            self.clock.enter(self.done)
+            phase = EdgePhase(self.model, self.train, self.config, self.generator, weight_masks)
+            yield from self._phase(phase, best)
+            last = phase.candidate()
+        if best.candidate is None or last is None or self.cancelled():
+            return
+        elapsed, _ = self.clock.times(self.done)
+        circuit = self._circuit(best.candidate, best.step)
+        densities = {"edges": circuit.edge_density}
+        if circuit.weight_density is not None:
+            densities["weights"] = circuit.weight_density
+        yield Progress(
+            "done", self.done, self.clock.total, elapsed, 0.0, {}, densities,
+            best_step=best.step, circuit=circuit, last_circuit=self._circuit(last, self.done),
+        )  # fmt: skip
+
+    def _phase(self, phase: Phase, best: _Best) -> Iterator[Progress]:
+        self.clock.enter(self.done)
+        steps = phase.config.steps
+        evaluate_at = {round(steps * (i + 1) / self.config.evaluations) for i in range(self.config.evaluations)}
+        batches = self._batches()
+        for step in range(steps):
+            if self.cancelled():
+                return
+            batch, full_log_probs = next(batches)
+            report = phase.step(batch, full_log_probs, step)
+            self.done += 1
+            validation = self._validate(phase, best) if step + 1 in evaluate_at else None
+            elapsed, eta = self.clock.times(self.done)
+            yield Progress(
+                phase.name, self.done, self.clock.total, elapsed, eta, _losses(report), {phase.name: report.sparsity},
+                validation=validation, best_step=best.step or None,
+            )  # fmt: skip
+
+    def _batches(self) -> Iterator[tuple[Prompts, Tensor | None]]:
+        """Endless shuffled batches, with the full model's log-probabilities [b, V] where the objective needs them."""
+        known: dict[int, Tensor] = {}
+        size = min(self.config.batch_size, len(self.train))
+        while True:
+            order = torch.randperm(len(self.train), generator=self.shuffler).tolist()
+            for start in range(0, len(order) - size + 1, size):
+                chosen = order[start : start + size]
+                batch = self.train.subset(chosen)
+                if self.config.objective == "task":
+                    yield batch, None
+                    continue
+                missing = [i for i in chosen if i not in known]
+                if missing:
+                    unseen = self.train.subset(missing)
+                    rows = self.model.logits(unseen.tokens, unseen.last).log_softmax(-1)
+                    known.update(zip(missing, rows, strict=True))
+                yield batch, torch.stack([known[i] for i in chosen])
+
+    def _validate(self, phase: Phase, best: _Best) -> dict[str, float]:
+        candidate = phase.candidate()
+        circuit = self._circuit(candidate, self.done)
+        evaluation = self.evaluator.evaluate(circuit)
+        density = circuit.edge_density if phase.name == "edges" else circuit.weight_density
+        assert density is not None  # the weight phase's candidates have weight masks
+        best.offer(candidate, evaluation, density, self.config, self.done)
+        figures = {
+            "accuracy": evaluation.circuit.accuracy,
+            "top1": evaluation.circuit.top1,
+            "kl": evaluation.circuit.kl,
+            "logit_diff": evaluation.circuit.logit_diff,
+            "complement_accuracy": evaluation.complement.accuracy,
+            "complement_kl": evaluation.complement.kl,
+            "density": density,
+        }
+        self.history.append({"phase": phase.name, "step": self.done, **figures})
+        return figures
+
+    def _circuit(self, candidate: Candidate, step: int) -> Circuit:
+        searched: Searched = self.config.mask
+        if searched == "both" and candidate.edge_logits is None:
+            searched = "weights"  # a candidate of the first phase
+        return Circuit(
+            self.model.graph,
+            candidate.edge_mask,
+            candidate.edge_logits,
+            candidate.weight_masks,
+            ablation=self.config.ablation,
+            searched=searched,
+            provenance={
+                "model": self.model.name,
+                "task": self.data.task_name,
+                "method": "discogp",
+                "seed": self.config.seed,
+                "config": config_to_dict(self.config),
+                "step": step,
+                "history": list(self.history),
+                "kept_share": self.data.kept_share,
+                "full_accuracy": self.data.full_accuracy,
+                "held_out": self.data.held_out,
+                "only_known": self.data.only_known,
+                "dropped": dict(self.data.dropped),
+            },
+        )
+
+
+def _losses(report: StepReport) -> dict[str, float]:
+    return {name: getattr(report, name) for name in ("faithfulness", "completeness", "sparsity")}

@@ -1,0 +1,234 @@
+"""Scoring a circuit on prompts: does it do the task, does the rest not, and how far is it from the model.
+
+Axes: prompt b, vocabulary V, edge e. Accuracy: share of prompts whose right answer's logit is above the wrong
+one's. Top-1: share whose most likely token of the whole vocabulary is a right answer. KL: KL(full ‖ circuit) at the
+last position over the whole vocabulary, in nats, mean over prompts. Logit difference: right minus wrong, mean.
+Source of the measures: arXiv 2407.03779, section 4; METHOD of the reference's errors: see the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discogp.circuit import Ablation, Circuit
+from discogp.compute import FoldedWeights
+from discogp.errors import ArtifactError, ConfigError
+from discogp.masked_pass import Replacement, Workspace
+from discogp.masked_transformer import MaskedTransformer
+from discogp.masks import circuit_weights, edge_matrix
+from discogp.objectives import answers_right, kl_divergence, logit_difference
+from discogp.sparse_pass import sparse_logits
+from discogp.tasks.encoding import Prompts
+
+# Above this share of kept edges almost every node is alive, and the dense pass is the quicker one.
+_SPARSE_BELOW = 0.25
+_BATCH_BYTES = 800_000_000
+_CACHED_REPLACEMENT_BYTES = 500_000_000
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over `n` prompts. accuracy, top1: 0–1; kl: nats; logit_diff: logits, right minus wrong."""
+
+    accuracy: float
+    top1: float
+    kl: float
+    logit_diff: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a model, or a part of it, did on every prompt [b]."""
+
+    correct: NDArray[np.bool_]
+    top_token: NDArray[np.int64]
+    top_is_right: NDArray[np.bool_]
+    logit_diff: NDArray[np.float32]
+    kl: NDArray[np.float32]
+
+    @property
+    def metrics(self) -> Metrics:
+        return Metrics(
+            accuracy=float(self.correct.mean()),
+            top1=float(self.top_is_right.mean()),
+            kl=float(self.kl.mean()),
+            logit_diff=float(self.logit_diff.mean()),
+            n=len(self.correct),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One circuit on one split: the full model, the circuit alone, and the complement of what was searched."""
+
+    full: Metrics
+    circuit: Metrics
+    complement: Metrics
+    edge_density: float
+    weight_density: float | None
+    n_edges: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The circuit's figures at the top level, the complement's with a prefix, the full model's beneath `full`."""
+        flat: dict[str, Any] = asdict(self.circuit)
+        flat |= {f"complement_{k}": v for k, v in asdict(self.complement).items() if k != "n"}
+        flat |= {"edge_density": self.edge_density, "weight_density": self.weight_density, "n_edges": self.n_edges}
+        return flat | {name: asdict(getattr(self, name)) for name in ("full", "circuit", "complement")}
+
+
+class Scorer:
+    """Runs circuits of one model on one split. Holds what does not depend on the circuit: the full model's answers.
+
+    `folded`: the weights that circuits run on (a sheaf's kept weights), the model's own by default; the full model
+    that KL compares with is always the unmasked one, and may be taken from another scorer of the same split (`like`).
+    With mean ablation the mean is over the split's prompts.
+    """
+
+    def __init__(
+        self,
+        model: MaskedTransformer,
+        prompts: Prompts,
+        ablation: Ablation = "zero",
+        folded: FoldedWeights | None = None,
+        like: Scorer | None = None,
+    ) -> None:
+        if ablation == "resample" and prompts.counterfactual is None:
+            raise ConfigError(
+                "resample ablation needs a counterfactual for every prompt, and this task has none; use zero or mean"
+            )
+        self.model = model
+        self.ablation: Ablation = ablation
+        self.folded = folded or model.folded
+        self.prompts = prompts.to(model.device)
+        self.workspace = like.workspace if like else Workspace()
+        config, graph = model.config, model.graph
+        per_token = 4 * config.d_model * (graph.n_sources + 4 * graph.readers_per_layer)
+        self.batch_size = max(1, int(_BATCH_BYTES / (per_token * prompts.tokens.shape[1])))
+        self.batches = list(self.prompts.batches(self.batch_size))
+        self.full_log_probs = (
+            like.full_log_probs
+            if like
+            else [model.logits(batch.tokens, batch.last).log_softmax(-1) for batch in self.batches]
+        )
+        size = 4 * config.d_model * graph.n_sources * self.prompts.tokens.numel()
+        self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
+        self._replacements: dict[int, Replacement | None] = {}
+        self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None
+        self.full = like.full if like else self._collect(iter(self.full_log_probs))
+
+    def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
+        """What the model does with these edges [E] only."""
+        sparse = edge_mask.mean() < _SPARSE_BELOW
+        matrix = None if sparse else edge_matrix(self.model.graph, edge_mask, self.model.device)
+
+        def logits() -> Iterator[Tensor]:
+            for index, batch in enumerate(self.batches):
+                replacement = self._replacement(index, batch)
+                if matrix is None:
+                    yield sparse_logits(self.model.graph, self.folded, edge_mask, batch.tokens, batch.last, replacement)
+                else:
+                    with torch.no_grad():
+                        yield self.model.masked(
+                            batch.tokens,
+                            matrix,
+                            last=batch.last,
+                            replacement=replacement,
+                            folded=self.folded,
+                            workspace=self.workspace,
+                        )
+
+        return self._collect(logits())
+
+    def _replacement(self, index: int, batch: Prompts) -> Replacement | None:
+        if self.ablation != "resample":
+            return self._mean
+        if index not in self._replacements:
+            made = self.model.replacement("resample", batch.tokens, batch.counterfactual, folded=self.folded)
+            if not self._keep_replacements:
+                return made
+            self._replacements[index] = made
+        return self._replacements[index]
+
+    def _collect(self, all_logits: Iterator[Tensor]) -> Outcome:
+        columns: list[list[NDArray[Any]]] = [[], [], [], [], []]
+        for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
+            top = logits.argmax(-1)
+            values = (
+                answers_right(logits, batch.correct, batch.wrong),
+                top,
+                (top[:, None] == batch.correct).any(1),
+                logit_difference(logits, batch.correct, batch.wrong),
+                kl_divergence(full, logits),
+            )
+            for column, value in zip(columns, values, strict=True):
+                column.append(value.cpu().numpy())
+        return Outcome(*(np.concatenate(column) for column in columns))
+
+
+def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: FoldedWeights) -> Replacement:
+    """Each source's mean output over all prompts and positions, padding left out: [P, 1, 1, D]."""
+    total, count = None, 0
+    for batch in batches:
+        part = model.replacement("mean", batch.tokens, None, batch.lengths, folded)
+        assert part is not None
+        n = int(batch.lengths.sum())
+        total = part.sources * n if total is None else total + part.sources * n
+        count += n
+    assert total is not None
+    return Replacement(total / count)
+
+
+class Evaluator:
+    """Scores any number of circuits of one model on one split; what they share is computed once."""
+
+    def __init__(self, model: MaskedTransformer, prompts: Prompts, ablation: Ablation = "zero") -> None:
+        self.model = model
+        self.base = Scorer(model, prompts, ablation)
+
+    def scorer(self, circuit: Circuit) -> Scorer:
+        """A scorer on the circuit's own weights. ArtifactError if circuit and model do not belong together."""
+        check_fits(self.model, circuit)
+        if circuit.weight_masks is None:
+            return self.base
+        folded = FoldedWeights.of(circuit_weights(self.model.weights, circuit))
+        return Scorer(self.model, self.base.prompts, self.base.ablation, folded, like=self.base)
+
+    def complement(self, circuit: Circuit) -> Outcome:
+        """The complement of what was searched: of the edges, of the weights, or of both."""
+        complement = circuit.complement()
+        return self.scorer(complement).outcome(complement.edge_mask)
+
+    def evaluate(self, circuit: Circuit) -> Evaluation:
+        return Evaluation(
+            full=self.base.full.metrics,
+            circuit=self.scorer(circuit).outcome(circuit.edge_mask).metrics,
+            complement=self.complement(circuit).metrics,
+            edge_density=circuit.edge_density,
+            weight_density=circuit.weight_density,
+            n_edges=circuit.n_edges,
+        )
+
+
+def evaluate(
+    model: MaskedTransformer, circuit: Circuit, prompts: Prompts, ablation: Ablation | None = None
+) -> Evaluation:
+    """All the figures of a circuit on a split; `ablation` overrides the one the circuit was found with."""
+    return Evaluator(model, prompts, ablation or circuit.ablation).evaluate(circuit)
+
+
+def check_fits(model: MaskedTransformer, circuit: Circuit) -> None:
+    """ArtifactError unless the circuit is one of this model's graph."""
+    if circuit.graph != model.graph:
+        ours, theirs = model.graph, circuit.graph
+        raise ArtifactError(
+            f"the circuit is of a graph of {theirs.n_layers} layers × {theirs.n_heads} heads; {model.name} has "
+            f"{ours.n_layers} × {ours.n_heads}. Load the model that the circuit was found in"
+        )

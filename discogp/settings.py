@@ -1,0 +1,257 @@
+"""Every setting of a search, with its one default, its range and its presets. Needs no torch.
+
+Frozen dataclasses; each field carries metadata (`help`, `min`, `max`, `choices`), from which the form in the page, the
+command line's help and the checks below are made. Unknown keys raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from discogp.circuit import Ablation, Searched
+from discogp.errors import ConfigError
+
+Objective = Literal["task", "kl", "both"]
+PRESETS = ("quick", "balanced", "thorough", "paper")
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"help": help, **limits})
+
+
+class _Checked:
+    """Checks every field against its metadata; nested settings have checked themselves."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value, meta = getattr(self, f.name), f.metadata
+            choices = meta.get("choices")
+            if choices is not None and value not in choices:
+                raise ConfigError(f"{f.name} is {value!r}; allowed: {', '.join(map(str, choices))}")
+            if "min" not in meta:
+                continue
+            kind = type(f.default)
+            whole = kind is int
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise ConfigError(f"{f.name} is {value!r}; give a {'whole ' if whole else ''}number")
+            low, high = meta["min"], meta["max"]
+            if not low <= value <= high:
+                raise ConfigError(f"{f.name} is {value!r}; it must be between {low} and {high}")
+
+
+@dataclass(frozen=True)
+class PhaseConfig(_Checked):
+    """The search of one kind of mask, edges or weights."""
+
+    steps: int = _setting(150, "Optimiser steps, one batch each.", min=1, max=100_000)
+    learning_rate: float = _setting(0.3, "AdamW's step size on the mask logits.", min=1e-5, max=10.0)
+    weight_decay: float = _setting(0.0, "AdamW's decay of the mask logits.", min=0.0, max=1.0)
+    initial_logit: float = _setting(
+        1.0, "Where mask logits start; the larger, the surer a mask is kept at first.", min=-10.0, max=20.0
+    )
+    initial_spread: float = _setting(0.01, "Standard deviation of the starting logits.", min=0.0, max=5.0)
+    attribution_span: float = _setting(
+        0.0,
+        "If above 0, edges start at initial_logit + span·r³, r the rank (0–1) of each edge's attribution: "
+        "important edges start surer.",
+        min=0.0,
+        max=20.0,
+    )
+    temperature: float = _setting(1.0, "τ of the Gumbel-sigmoid relaxation.", min=1e-3, max=10.0)
+    noise: float = _setting(
+        1.0, "Scale of the logistic noise at the start; 1 is the paper's, deep models need less.", min=0.0, max=1.0
+    )
+    noise_end: float = _setting(1.0, "Scale of the logistic noise at the end (linear in between).", min=0.0, max=1.0)
+    sparsity_start: float = _setting(1.0, "λ_s, the weight of the sparsity loss, at the start.", min=0.0, max=1e6)
+    sparsity_peak: float = _setting(100.0, "λ_s at the end of its rise.", min=0.0, max=1e6)
+    sparsity_end: float = _setting(100.0, "λ_s after its fall.", min=0.0, max=1e6)
+    rise: float = _setting(0.8, "Share of the steps over which λ_s rises (linearly).", min=0.0, max=1.0)
+    fall: float = _setting(0.0, "Share of the steps, after the rise, over which λ_s falls.", min=0.0, max=1.0)
+    completeness: float = _setting(1.0, "λ_c, the weight of the completeness loss.", min=0.0, max=1e4)
+    completeness_from: float = _setting(0.0, "Share of the steps after which λ_c counts.", min=0.0, max=1.0)
+
+    def sparsity_at(self, step: int) -> float:
+        """λ_s at a step (from 0): a rise, then a fall, both linear, then held."""
+        done = step / max(self.steps - 1, 1)
+        if done < self.rise:
+            return self.sparsity_start + (self.sparsity_peak - self.sparsity_start) * done / self.rise
+        if done < self.rise + self.fall:
+            return self.sparsity_peak + (self.sparsity_end - self.sparsity_peak) * (done - self.rise) / self.fall
+        return self.sparsity_end if self.fall else self.sparsity_peak
+
+    def completeness_at(self, step: int) -> float:
+        return self.completeness if step >= self.completeness_from * self.steps else 0.0
+
+    def noise_at(self, step: int) -> float:
+        return self.noise + (self.noise_end - self.noise) * step / max(self.steps - 1, 1)
+
+
+@dataclass(frozen=True)
+class SearchConfig(_Checked):
+    """A whole search. Same model, task, config and machine: same circuit."""
+
+    mask: Searched = _setting(
+        "edges", "What to mask; both: weights first, then edges on the kept weights.", choices=get_args(Searched)
+    )
+    objective: Objective = _setting(
+        "both",
+        "Faithfulness: cross-entropy of the candidates (task), full-vocabulary KL to the full model (kl), or both.",
+        choices=get_args(Objective),
+    )
+    ablation: Ablation = _setting(
+        "zero",
+        "What flows along an ablated edge: nothing, a mean, or the counterfactual's activation.",
+        choices=get_args(Ablation),
+    )
+    batch_size: int = _setting(32, "Prompts in a step.", min=1, max=4096)
+    seed: int = _setting(0, "Seed of the splits, the order of prompts, and the masks' noise.", min=0, max=2**31 - 1)
+    evaluations: int = _setting(
+        20, "How often, in each phase, the thresholded circuit is scored on the validation split.", min=1, max=1000
+    )
+    target_accuracy: float = _setting(
+        0.985,
+        "The sparsest circuit with this share of the full model's validation accuracy is chosen.",
+        min=0.0,
+        max=1.0,
+    )
+    target_complement: float = _setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
+    edges: PhaseConfig = field(default_factory=PhaseConfig, metadata={"help": "The search over edges."})
+    weights: PhaseConfig = field(default_factory=PhaseConfig, metadata={"help": "The search over weights."})
+
+
+def config_to_dict(config: SearchConfig) -> dict[str, Any]:
+    """Plain data, for files and forms."""
+    return asdict(config)
+
+
+def config_from_dict(data: Mapping[str, Any]) -> SearchConfig:
+    """The reverse; a missing key takes its default, an unknown one raises ConfigError."""
+    return _from_dict(SearchConfig, data, "")
+
+
+def _from_dict(cls: Any, data: Mapping[str, Any], where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"the settings{where} are {data!r}; they must be names and values")
+    known = {f.name: f for f in fields(cls)}
+    for key in data:
+        if key not in known:
+            raise ConfigError(f"there is no setting {key!r}{where}; allowed: {', '.join(known)}")
+    values = {
+        key: _from_dict(PhaseConfig, value, f" of {key}") if key in ("edges", "weights") else value
+        for key, value in data.items()
+    }
+    return cls(**values)
+
+
+def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int = 0) -> SearchConfig:
+    """The settings of a preset for a model with that many edges. ConfigError for an unknown name.
+
+    Deep models need other settings than small ones: there, edges near probability one half make every sample a
+    different broken model, so noise is scaled down and edges start from their attribution.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}; allowed: {', '.join(PRESETS)}")
+    if name == "paper":
+        return _paper(mask, seed)
+    deep = n_edges > 50_000
+    stretch = {"quick": 0.5, "balanced": 1.0, "thorough": 2.5}[name]
+    base = _DEEP if deep else _SMALL
+    return replace(
+        base,
+        mask=mask,
+        seed=seed,
+        edges=replace(base.edges, steps=round(base.edges.steps * stretch)),
+        weights=replace(base.weights, steps=round(base.weights.steps * stretch)),
+    )
+
+
+_SMALL = SearchConfig(
+    batch_size=32,
+    edges=PhaseConfig(
+        steps=200,
+        learning_rate=0.2,
+        initial_logit=0.7,
+        attribution_span=5.0,
+        noise=0.5,
+        noise_end=0.1,
+        sparsity_start=1.0,
+        sparsity_peak=100.0,
+        sparsity_end=100.0,
+        completeness=0.3,
+    ),
+    weights=PhaseConfig(
+        steps=300,
+        learning_rate=0.1,
+        initial_logit=3.0,
+        temperature=0.3,
+        noise=0.3,
+        noise_end=0.1,
+        sparsity_start=1.0,
+        sparsity_peak=100.0,
+        sparsity_end=100.0,
+        completeness=0.3,
+    ),
+)
+
+_DEEP = SearchConfig(
+    batch_size=16,
+    target_accuracy=0.97,
+    edges=PhaseConfig(
+        steps=200,
+        learning_rate=0.3,
+        initial_logit=0.7,
+        attribution_span=5.0,
+        noise=0.3,
+        noise_end=0.1,
+        sparsity_start=1.0,
+        sparsity_peak=100.0,
+        sparsity_end=100.0,
+        rise=0.6,
+        completeness=0.1,
+    ),
+    weights=PhaseConfig(
+        steps=300,
+        learning_rate=0.1,
+        initial_logit=3.0,
+        temperature=0.3,
+        noise=0.3,
+        noise_end=0.1,
+        sparsity_start=1.0,
+        sparsity_peak=100.0,
+        sparsity_end=100.0,
+        completeness=0.1,
+    ),
+)
+
+
+def _paper(mask: Searched, seed: int) -> SearchConfig:
+    """The reference's settings (METHOD: arXiv 2407.03779, appendix; 100 epochs of about 8 batches)."""
+    shared = {"learning_rate": 0.1, "weight_decay": 0.01, "initial_logit": 1.0, "initial_spread": 0.01}
+    return SearchConfig(
+        mask=mask,
+        seed=seed,
+        objective="task",
+        batch_size=32,
+        evaluations=50,
+        edges=PhaseConfig(
+            steps=800,
+            temperature=1.0,
+            sparsity_start=1.0,
+            sparsity_peak=100.0,
+            sparsity_end=0.01,
+            rise=0.2,
+            fall=0.2,
+            **shared,
+        ),
+        weights=PhaseConfig(
+            steps=1600,
+            temperature=0.01,
+            sparsity_start=1.0,
+            sparsity_peak=1000.0,
+            sparsity_end=1000.0,
+            rise=1.0,
+            **shared,
+        ),
+    )

@@ -1,0 +1,101 @@
+"""Running a sparse circuit: only what can reach the logits is computed.
+
+Axes as in `masked_pass`. A circuit that keeps a few per cent of the edges leaves most heads without a path to the
+logits; their outputs change nothing and are skipped, and so are the columns of dead sources in every product.
+No gradients: this is for looking at circuits, not for finding them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal
+from discogp.graph import ComputationGraph
+from discogp.masked_pass import Replacement
+
+
+@torch.no_grad()
+def sparse_logits(
+    graph: ComputationGraph,
+    folded: FoldedWeights,
+    edge_mask: NDArray[np.bool_],
+    tokens: Tensor,
+    last: Tensor,
+    replacement: Replacement | None = None,
+) -> Tensor:
+    """Logits [b, V] at the positions `last` [b] of the model that keeps the edges of `edge_mask` [E] and no others."""
+    run = _SparsePass(graph, folded, edge_mask, tokens, replacement)
+    return run.logits(last)
+
+
+class _SparsePass:
+    def __init__(
+        self,
+        graph: ComputationGraph,
+        folded: FoldedWeights,
+        edge_mask: NDArray[np.bool_],
+        tokens: Tensor,
+        replacement: Replacement | None,
+    ) -> None:
+        self.graph, self.folded, self.config, self.replacement = graph, folded, folded.config, replacement
+        self.tokens, (self.b, self.t) = tokens, tokens.shape
+        kept = graph.reaching_logits(edge_mask)
+        matrix = np.zeros((graph.n_readers, graph.n_sources), dtype=np.float32)
+        matrix[graph.rows[kept], graph.columns[kept]] = 1
+        self.live = np.flatnonzero(matrix.any(0))
+        self.mask = torch.from_numpy(matrix[:, self.live]).to(tokens.device)
+        like = folded.source.embed
+        self.sources = like.new_empty(len(self.live), self.b * self.t, self.config.d_model)
+
+    def stored(self, columns: slice) -> slice:
+        """Where the live ones of these sources lie in the compact buffer."""
+        start, stop = np.searchsorted(self.live, [columns.start, columns.stop])
+        return slice(int(start), int(stop))
+
+    def mix(self, rows: list[int], n_sources: int) -> Tensor:
+        """Inputs [r, n, D] of readers, from the live sources among their first `n_sources`."""
+        n_live = self.stored(slice(0, n_sources)).stop
+        inputs = self.mask[rows, :n_live] @ self.sources[:n_live].view(n_live, -1)
+        inputs = inputs.view(len(rows), self.b * self.t, -1)
+        if self.replacement is not None:
+            # Dead sources count here: their edges are off, so their replacement flows.
+            inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
+        return inputs
+
+    def write(self, columns: slice, live: NDArray[np.int64], written: Tensor) -> None:
+        target = self.sources[self.stored(columns)]
+        if self.replacement is None:
+            target.copy_(written)
+        else:
+            torch.sub(written, self.replacement.of(columns, self.b, self.t)[live], out=target)
+
+    def project(self, inputs: Tensor, weight: Tensor) -> Tensor:
+        return torch.bmm(inputs, weight).mul_(root_mean_square_reciprocal(inputs, self.config.norm_eps)[..., None])
+
+    def logits(self, last: Tensor) -> Tensor:
+        graph, heads = self.graph, self.config.n_heads
+        if len(self.live) and self.live[0] == 0:
+            embedded = self.folded.embed(self.tokens).view(1, self.b * self.t, -1)
+            self.write(slice(0, 1), np.array([0]), embedded)
+        rotation = Rotation.of(self.config, self.t, self.tokens.device)
+        for index, layer in enumerate(self.folded.layers):
+            columns = graph.head_columns(index)
+            live = self.live[self.stored(columns)] - columns.start
+            if len(live):
+                start = graph.attention_rows(index).start
+                places = np.concatenate([live, live + heads, live + 2 * heads])
+                chosen = torch.from_numpy(places).to(self.tokens.device)
+                projected = self.project(self.mix((start + places).tolist(), columns.start), layer.qkv[chosen])
+                projected = projected.view(len(places), self.b, self.t, -1)
+                self.write(columns, live, layer.of_heads(chosen).attention(projected, rotation))
+            column = graph.mlp_column(index)
+            if self.stored(slice(column, column + 1)).start < self.stored(slice(column, column + 1)).stop:
+                row = graph.mlp_row(index)
+                projected = self.project(self.mix([row], graph.n_sources_of(row)), layer.mlp_in[None])
+                written = layer.mlp(projected, self.config.activation)
+                self.write(slice(column, column + 1), np.array([0]), written)
+        x = self.mix([graph.logits_row], graph.n_sources).view(self.b, self.t, -1)
+        return self.folded.unembed(x[torch.arange(self.b, device=x.device), last])
