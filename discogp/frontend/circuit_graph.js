@@ -246,10 +246,21 @@ class CircuitGraph {
       y: this.box.clientHeight - PADDING.top - PADDING.bottom,
     };
     const longest = Math.max(...this.graph.nodes.map((node) => node.id.length), 5);
-    const stepY = clamp((inner.y - 26) / Math.max(height, 1), 21, 130);
-    this.font = clamp(stepY * 0.52, 11, 14);
-    this.nodeWidth = longest * this.font * 0.61 + 14;
-    const stepX = clamp((inner.x - this.nodeWidth) / Math.max(width, 1), this.nodeWidth + 8, 170);
+    const rows = Math.max(height, 1);
+    const columns = Math.max(width, 1);
+    this.font = clamp((inner.y / rows) * 0.58, 12, 14);
+    // Crowded boxes give up their margins first; only then does everything get smaller.
+    const roomy = longest * this.font * 0.61 + 24 <= inner.x / (columns + 1);
+    this.margin = { x: roomy ? 6 : 3, y: inner.y / rows > 26 ? 3 : 1 };
+    this.nodeWidth = longest * this.font * 0.61 + 2 * this.margin.x + 2;
+    const least = { x: this.nodeWidth + (roomy ? 8 : 4), y: this.font + 8 };
+    const shrink = Math.min(
+      1,
+      inner.x / (columns * least.x + this.nodeWidth),
+      inner.y / (rows * least.y + 26),
+    );
+    const stepX = clamp((inner.x / shrink - this.nodeWidth) / columns, least.x, 170 / shrink);
+    const stepY = clamp((inner.y / shrink - 26) / rows, least.y, 130 / shrink);
     for (const node of this.nodes.values()) {
       node.px = node.x * stepX;
       node.py = -node.y * stepY;
@@ -268,7 +279,7 @@ class CircuitGraph {
       hidden: !this.visibleNodes.has(node.id),
       color: { background: off ? this.theme.background : colors.fill, border: off ? this.palette.off : colors.line },
       font: { color: off ? this.palette.off : this.palette.text, size: this.font, face: MONO },
-      margin: { top: 3, bottom: 3, left: 6, right: 6 },
+      margin: { top: this.margin.y, bottom: this.margin.y, left: this.margin.x, right: this.margin.x },
       shapeProperties: { borderRadius: node.kind === "head" ? 9 : 3, borderDashes: off ? [4, 3] : false },
     };
   }
