@@ -58,7 +58,9 @@ class _SparsePass:
     def mix(self, rows: list[int], n_sources: int) -> Tensor:
         """Inputs [r, n, D] of readers, from the live sources among their first `n_sources`."""
         n_live = self.stored(slice(0, n_sources)).stop
-        inputs = self.mask[rows, :n_live] @ self.sources[:n_live].view(n_live, -1)
+        # The width is spelt out: with no live source, as in an empty circuit, it could not be inferred.
+        width = self.b * self.t * self.config.d_model
+        inputs = self.mask[rows, :n_live] @ self.sources[:n_live].view(n_live, width)
         inputs = inputs.view(len(rows), self.b * self.t, -1)
         if self.replacement is not None:
             # Dead sources count here: their edges are off, so their replacement flows.
