@@ -40,16 +40,22 @@ def title(run: Run) -> str:
 def subtitle(store: RunStore, run: Run) -> str:
     """When, with what seed, and the last figures known."""
     parts = [run.created[:16].replace("T", " ") + " UTC", f"seed {run.seed}"]
-    figures = last(store.events(run.id), "validation")
-    if figures.get("accuracy") is not None:
-        parts.append(f"accuracy {figures['accuracy']:.1%}")
-    densities = last(store.events(run.id), "densities")
-    parts += [f"{share(value)} of {kind}" for kind, value in densities.items() if value is not None]
+    events = store.events(run.id)
+    test = latest(events, "test")
+    if test:
+        parts.append(f"test accuracy {test['accuracy']:.1%}, complement {test['complement_accuracy']:.1%}")
+    elif figures := latest(events, "validation"):
+        parts.append(f"validation accuracy {figures['accuracy']:.1%}")
+    parts += [f"{share(value)} of {kind}" for kind, value in latest(events, "densities").items()]
     return " · ".join(parts)
 
 
-def last(events: Sequence[Mapping[str, Any]], group: str) -> dict[str, Any]:
-    return next((dict(event[group]) for event in reversed(events) if event.get(group)), {})
+def latest(events: Sequence[Mapping[str, Any]], group: str) -> dict[str, Any]:
+    """The newest of each figure of a group: a search of edges no longer tells of the weights before it."""
+    found: dict[str, Any] = {}
+    for event in events:
+        found |= {key: value for key, value in (event.get(group) or {}).items() if value is not None}
+    return found
 
 
 def clock(seconds: float | None) -> str:
@@ -96,7 +102,7 @@ def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
     event = events[-1] if events else {}
     step = next((e for e in reversed(events) if e.get("total_steps")), {})
     part = min(1.0, step["step"] / step["total_steps"]) if step else 0.0
-    counted = f"step {step['step']:,} of {step['total_steps']:,}" if step else ""
+    counted = f"step {step['step']:,} of {step['total_steps']:,}{_epoch(run, step, events)}" if step else ""
     if run.state == "queued":
         text = "Waiting for the run before it to end" if not events else "Starting"
         st.progress(0.0, text)
@@ -114,8 +120,18 @@ def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
         st.error(_plain(run.error))
 
 
+def _epoch(run: Run, step: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
+    """How often every training prompt has been seen, in words; nothing while their number is not known."""
+    prompts = latest(events, "data").get("train")
+    batch = run.settings.config.get("batch_size")
+    if not prompts or not batch:
+        return ""
+    per_epoch = max(1, prompts // batch)
+    return f" (epoch {-(-step['step'] // per_epoch)} of {-(-step['total_steps'] // per_epoch)})"
+
+
 def _figures(events: Sequence[Mapping[str, Any]]) -> None:
-    validation, densities = last(events, "validation"), last(events, "densities")
+    validation, densities = latest(events, "validation"), latest(events, "densities")
     if not validation and not densities:
         return
     values = {**{key: validation.get(key) for key in ("accuracy", "complement_accuracy", "kl")}, **densities}

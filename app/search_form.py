@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import streamlit as st
 
 from app.forms import form
 from app.run_panel import MASKS
-from discogp.discovery import PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
 from discogp.errors import DiscoGPError, ModelError, TaskError
+from discogp.graph import ComputationGraph
 from discogp.models.registry import find, list_models
 from discogp.runs import RunSettings
+from discogp.settings import PRESETS, config_from_dict, config_to_dict, preset
 from discogp.tasks import SplitSizes, Task, get_task, list_tasks
 
 _KEEP = "session"  # what is chosen here outlives a visit to another page
@@ -46,10 +48,18 @@ def show() -> RunSettings | None:
     if model is None or task is None:
         return None
     try:
-        start = replace(_preset(name, mask, model), seed=int(seed))
+        n_edges = count_edges(model)
+        if n_edges is None:
+            st.caption("This model's size is known only once it is loaded; the settings are those for small models.")
+        start = preset(name, mask, n_edges or 0, seed=int(seed))  # type: ignore[arg-type]  # one of MASKS
         with st.expander("All settings", icon=":material/tune:"):
             sizes, only_known = _data()
-            config = form(start, f"search {model} {mask} {name}", skip={"mask", "seed"}, columns=2)
+            config = form(
+                start,
+                f"search {mask} {name} {n_edges}",
+                skip={"mask", "seed", *unused(mask)},
+                columns=2,
+            )
     except DiscoGPError as error:
         st.error(str(error))
         return None
@@ -142,5 +152,32 @@ def _data() -> tuple[SplitSizes, bool]:
     return SplitSizes(**given), only_known
 
 
-def _preset(name: str, mask: Any, model: str) -> SearchConfig:
-    return preset(name, mask, model)
+def unused(mask: str) -> set[str]:
+    """Groups of settings that a search of this mask does not read."""
+    return {"edges": {"weights"}, "weights": {"edges"}}.get(mask, set())
+
+
+def count_edges(model: str) -> int | None:
+    """Edges of a model's graph, from its config alone; None where that is not on this machine."""
+    known = find(model)
+    place = known.location() if known is not None else model
+    folder = Path(place).expanduser()
+    file = folder / "config.json" if folder.is_dir() else _hub_config(str(place))
+    try:
+        config = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+        layers = config.get("n_layer", config.get("num_hidden_layers"))
+        heads = config.get("n_head", config.get("num_attention_heads"))
+        return ComputationGraph(layers, heads).n_edges  # type: ignore[arg-type]  # GraphError for what is no number
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _hub_config(name: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # a path that is no folder
+        return None
+    return found if isinstance(found, str) else None

@@ -68,7 +68,13 @@ def run_search(store: RunStore, run: Run) -> None:
     task = get_task(settings.task, **settings.task_options)
     sizes = SplitSizes(**settings.sizes)
     data = prepare(model, task, sizes=sizes, seed=config.seed, only_known=settings.only_known)
-    note("prepare", f"Full model: {data.full_accuracy:.1%} right", full_accuracy=data.full_accuracy)
+    counts = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
+    note(
+        "prepare",
+        f"The full model answers {data.full_accuracy:.1%} of the prompts rightly",
+        data={**counts, "full_accuracy": data.full_accuracy, "kept_share": data.kept_share},
+        notes=list(data.notes),
+    )
 
     cancel_file = store.folder(run.id) / "cancel"
     circuit = None
@@ -84,6 +90,8 @@ def run_search(store: RunStore, run: Run) -> None:
     evaluation = evaluate(model, circuit, data.test)
     circuit = replace(circuit, provenance={**circuit.provenance, **provenance(run, data, evaluation)})
     save_circuit(circuit, store.circuit_folder(run.id))
+    figures = evaluation.to_json()
+    note("evaluate", "Saved", test={key: figures[key] for key in ("accuracy", "complement_accuracy", "top1", "kl")})
 
 
 def progress_event(progress: Any) -> dict[str, Any]:

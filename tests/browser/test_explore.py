@@ -1,0 +1,121 @@
+"""Explore in a real browser: open, click, undo, keep the view, come back, carry away."""
+
+from __future__ import annotations
+
+import json
+import time
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from discogp.artifact import circuit_from_json
+
+pytestmark = pytest.mark.browser
+
+
+def view_of(visit) -> list[float]:
+    return visit.page.evaluate(
+        "(() => { const n = window.__circuitGraph.net, p = n.getViewPosition(); return [n.getScale(), p.x, p.y]; })()"
+    )
+
+
+def test_the_example_is_on_screen_within_five_seconds(visit):
+    began = time.monotonic()
+    visit.open()
+    visit.graph_drawn()
+    assert time.monotonic() - began < 5
+    assert visit.page.locator(".dg-metrics .dg-circuit .dg-value").count() == 4
+
+
+def test_a_click_changes_the_figures_and_keeps_the_view(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    visit.page.evaluate("window.__circuitGraph.net.moveTo({scale: 0.9, position: {x: 20, y: -40}})")
+    before = view_of(visit)
+    circuit = visit.row("circuit")
+    assert visit.row("without") == []
+    name = visit.click_edge()
+    assert len(visit.row("without")) == 4
+    assert visit.row("circuit") == circuit
+    assert visit.page.locator(".dg-chips code").all_inner_texts() == [name]
+    second = visit.click_edge(1)
+    assert sorted(visit.page.locator(".dg-chips code").all_inner_texts()) == sorted({name, second} - {name} | {name})
+    assert view_of(visit) == pytest.approx(before)
+
+
+def test_undo_redo_and_reset(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    name = visit.click_edge()
+    after = visit.row("without")
+    visit.page.get_by_role("button", name="Undo").click()
+    visit.page.wait_for_selector(".dg-chips", state="detached")
+    visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 0")
+    visit.page.get_by_role("button", name="Redo").click()
+    visit.page.wait_for_selector(".dg-chips")
+    assert visit.row("without") == after
+    visit.page.wait_for_function("id => window.__circuitGraph.offEdges.has(id)", arg=name)
+    visit.page.get_by_role("button", name="Reset").click()
+    visit.page.wait_for_selector(".dg-chips", state="detached")
+
+
+def test_what_is_off_survives_a_refresh_and_a_visit_to_another_page(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    name = visit.click_edge()
+    visit.page.wait_for_function("location.search.includes('off=')")
+    visit.page.reload()
+    visit.graph_drawn()
+    visit.page.wait_for_selector(".dg-chips")
+    assert visit.page.locator(".dg-chips code").all_inner_texts() == [name]
+    visit.page.get_by_role("link", name="Guide").click()
+    visit.page.get_by_role("heading", name="Guide").wait_for()
+    visit.page.get_by_role("link", name="Explore").click()
+    visit.page.wait_for_selector(".dg-chips")
+    assert visit.page.locator(".dg-chips code").all_inner_texts() == [name]
+    visit.page.wait_for_function("id => window.__circuitGraph?.offEdges.has(id)", arg=name)
+
+
+def test_a_hostile_link_is_told_and_ignored(visit):
+    visit.open(query="?off=%3Cscript%3Ealert(1)%3C/script%3E")
+    visit.graph_drawn()
+    visit.page.get_by_text("it was ignored").wait_for()
+    assert visit.page.locator(".dg-chips").count() == 0
+
+
+def download(visit, title: str) -> bytes:
+    with visit.page.expect_download() as waiting:
+        visit.page.get_by_role("button", name=title).click()
+    return waiting.value.path().read_bytes()
+
+
+def test_export(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    name = visit.click_edge()
+    visit.page.get_by_role("button", name="Export").click()
+    svg = ElementTree.fromstring(download(visit, "SVG drawing"))
+    assert svg.tag.endswith("svg")
+    assert download(visit, "PNG picture").startswith(b"\x89PNG")
+    assert download(visit, "PDF page").startswith(b"%PDF")
+    graphml = ElementTree.fromstring(download(visit, "GraphML"))
+    assert graphml.tag.endswith("graphml")
+    page = download(visit, "Interactive page").decode()
+    assert "<script src=" not in page
+    circuit = circuit_from_json(content := download(visit, "Circuit (JSON)"))
+    assert name not in circuit.edges
+    assert json.loads(content)["graph"] == circuit.graph.to_json()
+
+
+def test_a_file_that_is_no_circuit_is_told_and_loses_nothing(visit, tmp_path):
+    visit.open()
+    visit.graph_drawn()
+    visit.page.get_by_role("button", name="Open file").click()
+    (tmp_path / "bad.json").write_text('{"not": "a circuit"}')
+    visit.page.locator("input[type=file]").set_input_files(tmp_path / "bad.json")
+    visit.page.get_by_test_id("stAlert").wait_for()
+    assert visit.page.locator(".dg-metrics").count() == 1
