@@ -30,6 +30,7 @@ class CircuitGraph {
     this.host = root.host || root;
     this.frame = root.querySelector(".cg");
     this.box = root.querySelector(".cg-canvas");
+    this.overlay = root.querySelector(".cg-overlay");
     this.tip = root.querySelector(".cg-tip");
     this.empty = root.querySelector(".cg-empty");
     this.offLabel = root.querySelector(".cg-off");
@@ -203,7 +204,7 @@ class CircuitGraph {
       },
     );
     this.net.on("beforeDrawing", (context) => this.drawRows(context));
-    this.net.on("afterDrawing", (context) => this.drawHot(context));
+    this.net.on("afterDrawing", () => this.drawHot());
     this.net.on("zoom", () => this.moved());
     this.net.on("dragging", () => this.moved());
     this.load();
@@ -325,14 +326,26 @@ class CircuitGraph {
     context.restore();
   }
 
-  // What is pointed at is drawn once more on top: no data changes, one frame.
-  drawHot(context) {
+  // What is pointed at is drawn once more, on a canvas of its own above: a hover need not draw the whole again.
+  drawHot() {
+    const { canvas } = this.net.canvas.frame;
+    const context = this.overlay.getContext("2d");
+    if (this.overlay.width !== canvas.width || this.overlay.height !== canvas.height) {
+      this.overlay.width = canvas.width;
+      this.overlay.height = canvas.height;
+    }
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
     const hot = this.hover || this.pinned;
     if (!hot) return;
     const { edges, nodes } = this.net.body;
     const links = hot.node ? this.nodes.get(hot.node).links : [this.linkById.get(hot.edge)];
     const shown = links.filter((link) => this.visibleLinks.has(link.id) && edges[link.id]);
     if (hot.node) this.veil(context);
+    const origin = this.net.canvasToDOM({ x: 0, y: 0 });
+    const ratio = canvas.width / this.box.clientWidth;
+    const scale = ratio * this.net.getScale();
+    context.setTransform(scale, 0, 0, scale, ratio * origin.x, ratio * origin.y);
     const ends = new Set(hot.node ? [hot.node] : []);
     for (const link of shown) {
       const { options } = edges[link.id];
@@ -345,12 +358,11 @@ class CircuitGraph {
       ends.add(link.source).add(link.target);
     }
     for (const name of ends) nodes[name].draw(context);
-    for (const name of hot.node ? [hot.node] : []) this.ring(context, name);
+    if (hot.node) this.ring(context, hot.node);
   }
 
   veil(context) {
     context.save();
-    context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalAlpha = 0.84;
     context.fillStyle = this.theme.background;
     context.fillRect(0, 0, context.canvas.width, context.canvas.height);
@@ -370,7 +382,7 @@ class CircuitGraph {
 
   // --- view ----------------------------------------------------------------------------------------------
 
-  fit(animate = false) {
+  fit() {
     const [xs, ys] = [[], []];
     for (const node of this.nodes.values()) {
       xs.push(node.px);
@@ -387,13 +399,13 @@ class CircuitGraph {
     // The middle of the graph goes to the middle of the box less its padding.
     const shift = { x: (PADDING.left - PADDING.right) / 2 / scale, y: (PADDING.top - PADDING.bottom) / 2 / scale };
     const position = { x: (left + right) / 2 - shift.x, y: (top + bottom) / 2 - shift.y };
-    this.net.moveTo({ position, scale, animation: animate ? { duration: 250 } : false });
+    this.net.moveTo({ position, scale, animation: false });
     this.fitted = true;
   }
 
   zoom(factor) {
     const scale = clamp(this.net.getScale() * factor, 0.05, 8);
-    this.net.moveTo({ position: this.net.getViewPosition(), scale, animation: { duration: 150 } });
+    this.net.moveTo({ position: this.net.getViewPosition(), scale, animation: false });
     this.fitted = false;
   }
 
@@ -423,8 +435,6 @@ class CircuitGraph {
   }
 
   savePng() {
-    this.setHover(null);
-    this.net.redraw();
     const source = this.box.querySelector("canvas");
     const copy = document.createElement("canvas");
     copy.width = source.width;
@@ -518,7 +528,7 @@ class CircuitGraph {
     this.hover = hover;
     this.showTip();
     this.box.classList.toggle("cg-point", !!hover);
-    if (!same) this.net?.redraw();
+    if (!same && this.net) this.drawHot();
   }
 
   showTip() {
@@ -599,7 +609,7 @@ class CircuitGraph {
       this.layout();
       this.nodeData.update([...this.nodes.values()].map((node) => this.nodeStyle(node)));
       this.trace();
-      this.fit(true);
+      this.fit();
     }
     if (tool === "png") this.savePng();
     if (tool === "full") {
@@ -640,7 +650,7 @@ class CircuitGraph {
     this.pinned = found ? { node: found, visited: enter || this.pinned?.visited } : null;
     if (again) this.toggleNode(found);
     else if (enter && found) this.goTo(found);
-    this.net?.redraw();
+    if (this.net) this.drawHot();
   }
 
   goTo(name) {
@@ -655,7 +665,7 @@ class CircuitGraph {
     this.find.value = "";
     this.find.classList.remove("cg-miss");
     this.setHover(null);
-    this.net?.redraw();
+    if (this.net) this.drawHot();
   }
 
   writeLegend() {
