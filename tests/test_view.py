@@ -12,7 +12,8 @@ import pytest
 from discogp.circuit import Circuit
 from discogp.errors import ConfigError, GraphError
 from discogp.graph import ComputationGraph
-from discogp.view import DEFAULT_SHOWN, PALETTES, build_view, metrics_of, percent
+from discogp.palette import PALETTES
+from discogp.view import DEFAULT_SHOWN, build_view, metrics_of, percent
 
 GRAPH = ComputationGraph(3, 4)
 NAMES = (

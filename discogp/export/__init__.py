@@ -17,7 +17,8 @@ from discogp.errors import ArtifactError
 from discogp.export.graphml import graphml
 from discogp.export.standalone import standalone_html
 from discogp.export.svg import svg
-from discogp.view import PALETTES, Theme, build_view
+from discogp.palette import PALETTES, Theme
+from discogp.view import build_view
 
 # How many edges a format takes when nobody says: what still reads well, what a browser still moves, or all.
 DEFAULT_EDGES = {"svg": 250, "pdf": 250, "png": 250, "html": 2000, "json": None, "graphml": None}

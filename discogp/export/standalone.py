@@ -10,7 +10,8 @@ from html import escape
 from string import Template
 
 from discogp import frontend
-from discogp.view import METRICS, PALETTES, PART_LABELS, GraphView, Theme
+from discogp.palette import METRICS, PALETTES, PART_LABELS, Theme
+from discogp.view import GraphView
 
 _EXPORT_LINE = "export default mount;"
 

@@ -12,15 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from discogp.view import (
-    KIND_LABELS,
-    PALETTES,
-    PART_LABELS,
-    GraphView,
-    Theme,
-    ViewLink,
-    ViewNode,
-)
+from discogp.palette import KIND_LABELS, PALETTES, PART_LABELS, Theme
+from discogp.view import GraphView, ViewLink, ViewNode
 
 MONO = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
 SANS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
