@@ -167,7 +167,7 @@ def extract(row: Architecture, hf_config: Any, parameters: Parameters) -> ModelW
     """
     with torch.no_grad():
         weights = row.extract(hf_config, parameters)
-    named = dict(weights.named_tensors())
+    named = {name: t for name, t in weights.named_tensors() if not (name == "unembed" and weights.tied)}
     named |= {f"layer {i} {name}": t for i, layer in enumerate(weights.layers) for name, t in layer.named_tensors()}
     bad = [name for name, tensor in named.items() if not bool(torch.isfinite(tensor.sum()))]
     if bad:

@@ -13,6 +13,8 @@ more than rebuild tensors.
 from __future__ import annotations
 
 import copy
+import ctypes
+import gc
 import os
 import threading
 from collections.abc import Mapping
@@ -79,6 +81,8 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
         parameters = _bridge_parameters(row, source, shown, module, tokenizer)
         with named(shown):
             weights = extract(row, module.config, parameters)
+    del module, parameters
+    _release_memory()
     if tokenizer is not None and len(tokenizer) > weights.config.d_vocab:
         raise ModelError(
             f"Model {shown!r}: its tokenizer knows {len(tokenizer)} tokens but the model only "
@@ -87,6 +91,18 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
         )
     title = known.title if known else folder.name if folder else name
     return Checkpoint(_moved(weights, target, shown), tokenizer, _bos_id(tokenizer), shown, title)
+
+
+def _release_memory() -> None:
+    """Give the memory of the module and its bridge back to the system.
+
+    The bridge is full of reference cycles, and the C library keeps what it freed: without this a process that has
+    loaded SmolLM2 holds 1,480 MB instead of 1,050, and more with every load.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:  # glibc only
+        trim(0)
 
 
 def _device(device: str | torch.device) -> torch.device:
