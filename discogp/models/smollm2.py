@@ -174,8 +174,8 @@ def _convert(work: Path, target: Path) -> Path:
         tokenizer.save_pretrained(str(target))
     except Exception as error:  # the readers raise whatever a version that they do not expect makes them raise
         raise ModelError(
-            f"Model {NAME!r}: {GGUF} could not be converted: {type(error).__name__}: {error}. It works with the versions "
-            "of transformers and gguf that requirements.txt names; run `make setup` and try again."
+            f"Model {NAME!r}: {GGUF} could not be converted: {type(error).__name__}: {error}. It works with the "
+            "versions of transformers and gguf that requirements.txt names; run `make setup` and try again."
         ) from error
     origin = {
         "wheel": WHEEL,
