@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from discogp import artifact
+from discogp import artifact, circuit_json
 from discogp.artifact import circuit_from_json, circuit_to_json, load_circuit, save_circuit
 from discogp.circuit import Circuit
 from discogp.errors import ArtifactError, DiscoGPError
@@ -222,7 +222,7 @@ def test_a_broken_json_is_refused_with_its_reason(text: str | bytes, reason: str
 
 def test_a_huge_json_is_refused(tmp_path: Path, monkeypatch) -> None:
     folder = save_circuit(a_circuit(), tmp_path / "c")
-    monkeypatch.setattr(artifact, "MAX_JSON_BYTES", 100)
+    monkeypatch.setattr(circuit_json, "MAX_JSON_BYTES", 100)
     with pytest.raises(ArtifactError, match="at most 100"):
         load_circuit(folder)
     with pytest.raises(ArtifactError, match="at most 100"):
