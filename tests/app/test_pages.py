@@ -1,0 +1,185 @@
+"""Every page runs without an exception, and says plainly what is wrong."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import session
+from app.permalink import encode
+from app.toggles import Toggles
+from discogp.artifact import save_circuit
+from discogp.runs import RunSettings, RunStore
+from discogp.settings import config_to_dict, preset
+
+APP = Path(__file__).resolve().parents[2] / "app"
+
+
+def page(name: str) -> AppTest:
+    return AppTest.from_file(str(APP / "views" / f"{name}.py"), default_timeout=60)
+
+
+def ran(test: AppTest) -> AppTest:
+    assert not test.exception, test.exception[0].value
+    return test
+
+
+def text(test: AppTest) -> str:
+    """All that the page shows in words."""
+    kinds = ("title", "markdown", "caption", "text", "warning", "error", "info", "success")
+    return "\n".join(str(element.value) for kind in kinds for element in getattr(test, kind))
+
+
+def html(test: AppTest) -> str:
+    return "".join(element.proto.body for element in test.get("html"))
+
+
+def settled(test: AppTest) -> AppTest:
+    """Run again until the background loader has given its answer."""
+    deadline = time.monotonic() + 60
+    while "Loading the model" in text(test) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        ran(test.run())
+    return test
+
+
+@pytest.fixture
+def run(home):
+    store = RunStore()
+    config = config_to_dict(preset("quick"))
+    made = store.create(RunSettings(model="mini", task="ioi", config=config))
+    store.append_event(made.id, {"phase": "prepare", "message": "Loading mini", "elapsed": 0.1})
+    step = {"phase": "edges", "step": 5, "total_steps": 100, "elapsed": 2.0, "eta": 38.0, "losses": {"sparsity": 0.5}}
+    seen = {"accuracy": 0.9, "complement_accuracy": 0.5, "kl": 1.25}
+    store.append_event(made.id, {**step, "densities": {"edges": 0.4}, "validation": seen, "best_step": 5})
+    return store, made
+
+
+@pytest.mark.parametrize("name", ["explore", "discover", "runs", "models", "guide"])
+def test_every_page_runs(home, name):
+    ran(page(name).run())
+
+
+def test_the_saved_figures_are_shown_before_and_without_the_model(home):
+    test = ran(page("explore").run())
+    assert "87.5 %" in html(test)
+    settled(test)
+    assert "87.5 %" in html(test)
+    assert "no-such-model" in text(test), "the page says why the model cannot be run"
+
+
+def test_no_circuit_at_all(home, monkeypatch, tmp_path):
+    from discogp import paths
+
+    monkeypatch.setattr(paths, "assets", lambda: tmp_path / "nothing")
+    assert "no circuit to show" in text(ran(page("explore").run()))
+
+
+def test_a_broken_example_is_told(home, tmp_path):
+    (tmp_path / "assets" / "examples" / "mini-ioi-edges" / "masks.safetensors").write_bytes(b"\x10")
+    assert "cannot be opened" in text(ran(page("explore").run()))
+
+
+def test_a_link_switches_edges_off(home, example):
+    test = page("explore")
+    name = example.edges[0]
+    test.query_params["off"] = encode(Toggles.of([name], ["m1"]), example.graph)
+    ran(test.run())
+    assert test.session_state["histories"]["example:mini-ioi-edges"].current == Toggles.of([name], ["m1"])
+
+
+@pytest.mark.parametrize("link", ["x", "<script>alert(1)</script>", "A" * 20_000])
+def test_a_hostile_link_is_told_and_ignored(home, link):
+    test = page("explore")
+    test.query_params["off"] = link
+    assert "link" in ran(test.run()).warning[0].value
+    assert not test.session_state["histories"]["example:mini-ioi-edges"].current
+
+
+def test_a_link_to_a_circuit_that_is_not_here(home):
+    test = page("explore")
+    test.query_params["circuit"] = "run:../../etc"
+    assert "not here" in ran(test.run()).warning[0].value
+
+
+def test_a_finished_run_can_be_opened(home, run, example):
+    store, made = run
+    save_circuit(example, store.circuit_folder(made.id))
+    store.finish(made.id, "done")
+    test = page("explore")
+    test.session_state[session.PICKED] = f"run:{made.id}"
+    ran(test.run())
+    assert test.selectbox[0].value == f"run:{made.id}"
+
+
+def test_discover_offers_every_setting(home):
+    test = ran(page("discover").run())
+    labels = {widget.label for kind in ("number_input", "selectbox", "toggle") for widget in getattr(test, kind)}
+    assert {"Model", "Task", "Seed", "Objective", "Ablation", "Batch size", "Steps", "Learning rate", "Train"} <= labels
+
+
+def test_the_presets_set_the_fields(home):
+    test = ran(page("discover").run())
+
+    def steps() -> list[float]:
+        return [widget.value for widget in test.number_input if widget.label == "Steps"]
+
+    assert steps() == [preset("quick").edges.steps]
+    test.session_state["search_preset"] = "thorough"
+    ran(test.run())
+    assert steps() == [preset("thorough").edges.steps]
+    test.session_state["search_mask"] = "both"
+    ran(test.run())
+    assert len(steps()) == 2
+
+
+def test_a_model_that_is_not_here_starts_nothing(home):
+    test = ran(page("discover").run())
+    next(button for button in test.button if button.label == "Find circuit").click()
+    ran(test.run())
+    assert "mini" in test.error[0].value.lower()
+    assert RunStore().list() == ()
+
+
+def test_a_blimp_file_that_is_none_is_told(home):
+    test = ran(page("discover").run())
+    test.session_state["search_task"] = "agreement/anaphor_number"
+    ran(test.run())
+    next(field for field in test.text_input if "BLiMP" in field.label).input("/no/such/file.jsonl")
+    ran(test.run())
+    assert "no file" in test.error[0].value
+
+
+def test_a_running_search_is_found_again_after_a_refresh(home, run):
+    test = ran(page("discover").run())
+    assert "waiting" in text(test)
+    assert any(button.label == "Cancel" for button in test.button)
+    assert {metric.label: metric.value for metric in test.metric}["Accuracy"] == "90.0%"
+
+
+def test_cancel(home, run):
+    store, made = run
+    test = ran(page("discover").run())
+    next(button for button in test.button if button.label == "Cancel").click()
+    ran(test.run())
+    assert store.read(made.id).state == "cancelled"
+
+
+def test_a_failed_run_tells_why_in_plain_text(home, run):
+    store, made = run
+    store.finish(made.id, "failed", "no <b>such</b> *thing*")
+    ran(test := page("discover").run())
+    assert "such" in test.error[0].value
+    ran(test := page("runs").run())
+    assert "no <b>such</b> *thing*" in text(test)
+
+
+def test_an_unreadable_run_is_listed(home, run):
+    store, _ = run
+    (store.root / "foreign").mkdir()
+    shown = text(ran(page("runs").run()))
+    assert "foreign" in shown
+    assert "Unreadable" in shown
