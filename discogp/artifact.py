@@ -9,6 +9,7 @@ all edge scores, and only sums weight masks up. Whatever is wrong with either ra
 from __future__ import annotations
 
 import math
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,7 +22,6 @@ from safetensors.numpy import load_file, save_file
 
 from discogp.circuit import Circuit
 from discogp.circuit_json import (
-    FORMAT,
     check_finite,
     circuit_from_json,
     circuit_to_json,
@@ -58,14 +58,17 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
         tensors[_WEIGHTS + name] = np.packbits(mask.reshape(-1))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    except OSError as error:
-        raise ArtifactError(f"cannot write beside {target}: {error.strerror or error}") from error
+        # Not tempfile, whose folders nobody else may read: a circuit is as readable as what is saved beside it.
+        staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+        staging.mkdir()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise ArtifactError(f"cannot write beside {target}: {error}") from error
     try:
-        # mkdtemp makes folders private; a saved circuit should be as readable as its surroundings.
-        staging.chmod(0o755)
         (staging / CIRCUIT_FILE).write_text(text, encoding="utf-8")
         save_file(tensors, staging / MASKS_FILE)
+        (staging / MASKS_FILE).chmod(
+            (staging / CIRCUIT_FILE).stat().st_mode
+        )  # safetensors makes files private
         _swap(staging, target)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"cannot write the circuit to {target}: {error}") from error
@@ -77,9 +80,13 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
 def load_circuit(folder: str | Path) -> Circuit:
     """Read a circuit folder, or a single circuit JSON file; ArtifactError says what is wrong with it."""
     path = Path(folder)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise ArtifactError(f"cannot look for a circuit at {str(path)[:200]}: {error.strerror}") from error
+    if is_file:
         return circuit_from_json(read_text(path), source=str(path))
-    if not path.is_dir():
+    if not is_folder:
         raise ArtifactError(f"there is no circuit at {path}: it needs {CIRCUIT_FILE} and {MASKS_FILE}")
     if not (path / CIRCUIT_FILE).is_file():
         raise ArtifactError(f"{path} is no circuit folder: it has no {CIRCUIT_FILE}")
@@ -105,24 +112,21 @@ def load_circuit(folder: str | Path) -> Circuit:
 
 
 def _check_replaceable(target: Path) -> None:
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ArtifactError(f"{target} is in the way and is not a circuit folder; choose another name")
-    if not target.exists():
-        return
     try:
-        present = {entry.name for entry in target.iterdir()}
-        foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE})
-        if foreign:
-            raise ArtifactError(
-                f"{target} holds other things than a circuit ({', '.join(foreign[:3])}); it is left as it is. "
-                f"Choose a folder of its own"
-            )
-        if present and parse_document(read_text(target / CIRCUIT_FILE), str(target)).get("format") != FORMAT:
-            raise ArtifactError(
-                f"{target} is not a circuit folder; it is left as it is. Choose another folder"
-            )
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise ArtifactError(f"{target} is in the way and is not a circuit folder; choose another name")
+        present = {entry.name for entry in target.iterdir()} if target.exists() else set()
     except OSError as error:
-        raise ArtifactError(f"cannot look into {target}: {error.strerror or error}") from error
+        raise ArtifactError(f"cannot look into {str(target)[:200]}: {error.strerror or error}") from error
+    foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE})
+    if foreign:
+        raise ArtifactError(
+            f"{target} holds other things than a circuit ({', '.join(foreign[:3])}); it is left as it is. "
+            f"Choose a folder of its own"
+        )
+    if present:
+        # Raises unless it is a circuit's.
+        parse_document(read_text(target / CIRCUIT_FILE), str(target / CIRCUIT_FILE))
 
 
 def _swap(staging: Path, target: Path) -> None:

@@ -78,6 +78,13 @@ def test_masks_take_one_bit_a_weight(tmp_path: Path) -> None:
     assert (folder / artifact.MASKS_FILE).stat().st_size < 1000 * 800 / 8 + 4 * GRAPH.n_edges + 2000
 
 
+def test_others_may_read_what_is_saved(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    folder = save_circuit(a_circuit(), tmp_path / "c")
+    assert {f.stat().st_mode for f in folder.iterdir()} == {plain.stat().st_mode}
+
+
 def test_saving_replaces_an_earlier_circuit_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "c"
     target.mkdir()
@@ -104,6 +111,14 @@ def test_saving_leaves_strangers_alone(tmp_path: Path) -> None:
     assert file.read_text() == "x"
     assert (folder / "circuit.json").read_text() == '{"format": "something else"}'
     assert sorted(f.name for f in tmp_path.iterdir()) == ["file", "folder", "link"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_impossible_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtifactError):
+        save_circuit(a_circuit(), tmp_path / name)
+    with pytest.raises(ArtifactError):
+        load_circuit(tmp_path / name)
 
 
 def test_a_failed_save_leaves_the_old_circuit_and_no_litter(tmp_path: Path, monkeypatch) -> None:

@@ -18,9 +18,7 @@ from discogp import frontend
 from discogp.view import GraphView
 
 _vis = component("discogp_vis_network", js=frontend.vis_network() + "\nexport default function () {}\n")
-_graph = component(
-    "discogp_circuit_graph", html=frontend.html(), css=frontend.css(), js=frontend.javascript()
-)
+_graph = component("discogp_circuit_graph", html=frontend.html(), css=frontend.css(), js=frontend.javascript())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ Pictures are drawn from the same GraphView as the page. `json` and `graphml` hol
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,24 +85,25 @@ def export(
 ) -> Path:
     """Write `render`'s bytes to a file, replacing it whole or not at all; ArtifactError where that cannot be."""
     target = Path(path)
-    if target.is_dir():
+    try:
+        taken, parent = target.is_dir(), target.parent.is_dir()
+    except OSError as error:
+        raise ArtifactError(f"{str(target)[:80]} cannot be the name of a file: {error.strerror}") from error
+    if taken:
         raise ArtifactError(
             f"{target} is a folder; give the name of a file, such as {target / f'circuit.{format}'}"
         )
-    if not target.parent.is_dir():
+    if not parent:
         raise ArtifactError(f"there is no folder {target.parent} to write {target.name} into; make it first")
     content = render(circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title)
-    temporary = None
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
+        temporary.write_bytes(content)
         os.replace(temporary, target)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        with suppress(OSError, ValueError):
+            temporary.unlink()
+        raise ArtifactError(f"cannot write {target}: {error}") from error
     return target
 
 

@@ -237,6 +237,9 @@ def test_wrong_requests_say_what_is_allowed(tmp_path: Path) -> None:
         export(a_circuit(), "svg", tmp_path / "missing" / "x.svg")
     with pytest.raises(ArtifactError, match="is a folder"):
         export(a_circuit(), "svg", tmp_path)
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(ArtifactError):
+            export(a_circuit(), "json", tmp_path / name)
     with pytest.raises(ArtifactError, match="theme"):
         render(a_circuit(), "svg", theme="pink")  # type: ignore[arg-type]
     with pytest.raises(ArtifactError, match="max_edges"):
