@@ -49,7 +49,7 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
     the way, for scores that are not finite, for provenance that JSON cannot hold, and for a full disk.
     """
     target = Path(folder)
-    _check_replaceable(target)
+    check_replaceable(target)
     text = write_document(circuit, single_file=False)
     tensors: dict[str, NDArray[Any]] = {"edge_mask": np.packbits(circuit.edge_mask)}
     if circuit.edge_scores is not None:
@@ -111,7 +111,8 @@ def load_circuit(folder: str | Path) -> Circuit:
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _check_replaceable(target: Path) -> None:
+def check_replaceable(target: Path) -> None:
+    """ArtifactError unless `save_circuit` may write there: nothing yet, an empty folder, or another circuit."""
     try:
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             raise ArtifactError(f"{target} is in the way and is not a circuit folder; choose another name")

@@ -72,41 +72,51 @@ def plain_forward(
     `sources` [P, b, t, D], if given, is filled with what every source writes, the attention bias shared out
     equally over a layer's heads.
     """
-    config = weights.config
-    b, t = tokens.shape
-    heads, rotation = config.n_heads, Rotation.of(config, t, tokens.device)
     x = weights.embed[tokens]
     if weights.positions is not None:
-        x = x + weights.positions[:t]
+        x = x + weights.positions[: tokens.shape[1]]
     if sources is not None:
         sources[0].copy_(x)
+    per_layer = weights.config.n_heads + 1
     for index, layer in enumerate(weights.layers):
-        normed = norm(x, config, layer.norm1, layer.norm1_bias)
-        q, k, v = (
-            _split_heads(normed, w, bias)
-            for w, bias in ((layer.q, layer.q_bias), (layer.k, layer.k_bias), (layer.v, layer.v_bias))
-        )
-        if rotation is not None:
-            q, k = rotation.apply(q), rotation.apply(k)
-        group = config.queries_per_kv_head
-        if group > 1:
-            k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        z = attend(q, k, v)
-        start = 1 + index * (heads + 1)
-        if sources is not None:
-            by_head = torch.einsum("bhte,hed->hbtd", z, layer.o)
-            if layer.o_bias is not None:
-                by_head += layer.o_bias / heads
-            sources[start : start + heads].copy_(by_head)
-        attention = F.linear(z.transpose(1, 2).reshape(b, t, -1), layer.o.reshape(-1, config.d_model).T, layer.o_bias)
-        before_mlp = x if config.parallel else x + attention
-        mlp = mlp_forward(norm(before_mlp, config, layer.norm2, layer.norm2_bias), layer, config)
-        if sources is not None:
-            sources[start + heads].copy_(mlp)
-        x = x + attention + mlp
+        own = None if sources is None else sources[1 + index * per_layer : 1 + (index + 1) * per_layer]
+        x = plain_block(x, layer, weights.config, own)
     if last is not None:
-        x = x[torch.arange(b, device=x.device), last]
-    return norm(x, config, weights.final_norm, weights.final_norm_bias) @ weights.unembed
+        x = x[torch.arange(len(x), device=x.device), last]
+    return unembed(weights, x)
+
+
+def plain_block(x: Tensor, layer: LayerWeights, config: ModelConfig, sources: Tensor | None = None) -> Tensor:
+    """One block on a residual stream [b, t, D]; fills `sources` [H+1, b, t, D] with what heads and MLP write."""
+    b, t, _ = x.shape
+    heads, rotation = config.n_heads, Rotation.of(config, t, x.device)
+    normed = norm(x, config, layer.norm1, layer.norm1_bias)
+    q = _split_heads(normed, layer.q, layer.q_bias)
+    k = _split_heads(normed, layer.k, layer.k_bias)
+    v = _split_heads(normed, layer.v, layer.v_bias)
+    if rotation is not None:
+        q, k = rotation.apply(q), rotation.apply(k)
+    group = config.queries_per_kv_head
+    if group > 1:
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    z = attend(q, k, v)
+    if sources is not None:
+        by_head = torch.einsum("bhte,hed->hbtd", z, layer.o)
+        sources[:heads].copy_(by_head if layer.o_bias is None else by_head + layer.o_bias / heads)
+    attention = F.linear(z.transpose(1, 2).reshape(b, t, -1), layer.o.reshape(-1, config.d_model).T, layer.o_bias)
+    before_mlp = x if config.parallel else x + attention
+    mlp = mlp_forward(norm(before_mlp, config, layer.norm2, layer.norm2_bias), layer, config)
+    if sources is not None:
+        sources[heads].copy_(mlp)
+    return x + attention + mlp
+
+
+def unembed(weights: ModelWeights, x: Tensor, candidates: Tensor | None = None) -> Tensor:
+    """Logits [.., V] of the final residual stream [.., D]; or [b, C] at the token ids `candidates` [b, C] only."""
+    x = norm(x, weights.config, weights.final_norm, weights.final_norm_bias)
+    if candidates is None:
+        return x @ weights.unembed
+    return torch.einsum("bd,bcd->bc", x, weights.unembed.T[candidates])
 
 
 def _split_heads(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -215,12 +225,8 @@ class FoldedWeights:
         return self.centre(x)
 
     def unembed(self, x: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Logits [.., V] of the logits reader's input [.., D]; or [b, C] at the token ids `candidates` [b, C] only."""
-        weights = self.source
-        x = norm(x, self.config, weights.final_norm, weights.final_norm_bias)
-        if candidates is None:
-            return x @ weights.unembed
-        return torch.einsum("bd,bcd->bc", x, weights.unembed.T[candidates])
+        """Logits of the logits reader's input; see `unembed`."""
+        return unembed(self.source, x, candidates)
 
 
 def _fold(layer: LayerWeights, config: ModelConfig) -> FoldedLayer:

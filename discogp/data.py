@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
 
 from discogp.errors import TaskError
 from discogp.masked_transformer import MaskedTransformer
 from discogp.objectives import answers_right
-from discogp.tasks import Prompts, SplitSizes, Task, encode
+from discogp.tasks import Prompts, SplitSizes, Task, encode, get_task
 
 # Below this accuracy, on two candidates, there is no behaviour to find a circuit for.
 NEAR_CHANCE = 0.6
@@ -27,6 +29,40 @@ class TaskData:
     held_out: str = ""
     notes: tuple[str, ...] = ()
     only_known: bool = True
+    sizes: SplitSizes = field(default_factory=SplitSizes)
+    seed: int = 0
+    task_options: dict[str, Any] = field(default_factory=dict)
+
+    def recipe(self) -> dict[str, Any]:
+        """What `restore` needs to make the same prompts again, and what a reader wants to know of them."""
+        return {
+            "task": self.task_name,
+            "task_options": dict(self.task_options),
+            "split_sizes": dict(self.sizes.items()),
+            "data_seed": self.seed,
+            "only_known": self.only_known,
+            "full_accuracy": self.full_accuracy,
+            "kept_share": self.kept_share,
+            "dropped": dict(self.dropped),
+            "held_out": self.held_out,
+        }
+
+
+def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData:
+    """The prompts that a saved circuit was searched and tested on, made again from its provenance.
+
+    TaskError if the circuit does not say where it comes from (it was made by hand or imported).
+    """
+    name = provenance.get("task")
+    if not isinstance(name, str):
+        raise TaskError("this circuit names no task, so it can be looked at but not scored; give a task")
+    return prepare(
+        model,
+        get_task(name, **dict(provenance.get("task_options") or {})),
+        SplitSizes(**dict(provenance.get("split_sizes") or {})),
+        int(provenance.get("data_seed") or provenance.get("seed") or 0),
+        bool(provenance.get("only_known", True)),
+    )
 
 
 def prepare(
@@ -45,7 +81,8 @@ def prepare(
             f"{model.name} has no tokenizer, so the words of {task.name!r} cannot be encoded; add its tokenizer files "
             "to the folder, or call run_circuit with token ids of your own"
         )
-    splits = task.splits(sizes or SplitSizes(), seed)
+    sizes = sizes or SplitSizes()
+    splits = task.splits(sizes, seed)
     dropped: dict[str, int] = {}
     chosen: list[Prompts] = []
     right = total = 0
@@ -80,7 +117,18 @@ def prepare(
         held_out=splits.held_out,
         notes=notes,
         only_known=only_known,
+        sizes=sizes,
+        seed=seed,
+        task_options=_options(task),
     )
+
+
+def _options(task: Task) -> dict[str, Any]:
+    """The settings that a task was made with; a task's dataclass fields are its options."""
+    if not is_dataclass(task):
+        return {}
+    options = {f.name: getattr(task, f.name) for f in fields(task) if f.init}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _known(model: MaskedTransformer, prompts: Prompts) -> list[int]:

@@ -11,9 +11,12 @@ faithful and complete enough, never simply the last, since accuracy swings while
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -238,19 +241,25 @@ class _Search:
             searched=searched,
             provenance={
                 "model": self.model.name,
-                "task": self.data.task_name,
                 "method": "discogp",
                 "seed": self.config.seed,
                 "config": config_to_dict(self.config),
                 "step": step,
                 "history": list(self.history),
-                "kept_share": self.data.kept_share,
-                "full_accuracy": self.data.full_accuracy,
-                "held_out": self.data.held_out,
-                "only_known": self.data.only_known,
-                "dropped": dict(self.data.dropped),
+                "versions": versions(),
+                **self.data.recipe(),
             },
         )
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a result depends on."""
+    packages = ("discogp-explorer", "torch", "transformers", "transformer-lens")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _losses(report: StepReport) -> dict[str, float]:

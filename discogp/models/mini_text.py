@@ -44,11 +44,12 @@ ONE_NAME = (
 # In the second clause one of two people does something to the other: the same reasoning as indirect object
 # identification, in other words and, for held-out names, in other pairs.
 TWO_NAMES = (
-    "{a} met {b} at the {place}. Then {s} smiled at {o}.",
-    "{a} called {b}. Soon {s} waved at {o}.",
-    "In the {place} {a} sat with {b}, and {s} thanked {o}.",
-    "{a} and {b} were happy. Then {s} danced with {o}.",
+    "{a} met {b} at the {place}. Then {s} waved to {o}.",
+    "{a} called {b}. Soon {s} talked to {o}.",
+    "In the {place} {a} sat with {b}, and {s} sent a {object} to {o}.",
+    "{a} and {b} were happy. Then {s} gave a {adjective} {object} to {o}.",
     "{a} and {b} left the {place}, and later {s} called {o}.",
+    "{a} saw {b}, and {s} ran to {o}.",
 )
 SINGULAR = (
     "The {noun} lost {their} {object}.",
@@ -71,34 +72,64 @@ PRONOUNS = {"f": ("she", "her"), "m": ("he", "his")}
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text, and the answer (with its leading space) that the task's prompt in it ends in; None without a prompt."""
+    """Text, and whether its last word (before the full stop) follows from the rest, as a task's answer does."""
 
     text: str
-    answer: str | None = None
+    answers: bool
 
 
-def documents(count: int, seed: int) -> list[Document]:
-    """`count` documents in random order: 40 % IOI, 30 % agreement, 30 % plain. The same seed gives the same text."""
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of the documents; the rest are plain sentences."""
+
+    ioi: float
+    agreement: float
+    mixed_pairs: float
+
+
+def documents(count: int, seed: int, mix: Mix) -> list[Document]:
+    """`count` documents in random order; the same seed and mix give the same text."""
     rng = random.Random(f"mini/{seed}")
     made: list[Document] = []
-    for task, share in zip(TASKS, (0.4, 0.3), strict=True):
+    for task, share in zip(TASKS, (mix.ioi, mix.agreement), strict=True):
         pool = get_task(task).splits(SplitSizes(train=round(count * share), validation=1, test=1), seed).train
-        for example in pool:
-            # A sentence in front of some prompts, so that the model cannot rely on absolute positions alone.
-            before = f"{rng.choice(NEUTRAL)} " if rng.random() < 0.3 else ""
-            made.append(Document(f"{before}{example.prompt}{example.correct[0]}.", example.correct[0]))
+        made.extend(_after_neutral(f"{e.prompt}{e.correct[0]}.", rng) for e in pool)
+    made.extend(_after_neutral(_mixed_pair(rng), rng) for _ in range(round(count * mix.mixed_pairs)))
     while len(made) < count:
-        text = " ".join(_plain(rng) for _ in range(rng.choice((1, 2, 2))))
+        sentences = [_plain(rng) for _ in range(rng.choice((1, 2, 2)))]
+        text = " ".join(sentence for sentence, _ in sentences)
         if leak(text) is None:
-            made.append(Document(text))
+            made.append(Document(text, sentences[-1][1]))
     rng.shuffle(made)
     return made
 
 
-def _plain(rng: random.Random) -> str:
+def _after_neutral(text: str, rng: random.Random) -> Document:
+    # A sentence in front of some prompts, so that the model cannot rely on absolute positions alone.
+    before = f"{rng.choice(NEUTRAL)} " if rng.random() < 0.3 else ""
+    return Document(before + text, answers=True)
+
+
+def _mixed_pair(rng: random.Random) -> str:
+    """An IOI sentence on a held-out name and a name of another pool, about a training combination of words.
+
+    Held-out names would otherwise never follow "gave the book to", and a model of text as small as this learns that
+    they never do. Pairs of two held-out names of one split, which are all that its prompts have, stay unseen.
+    """
+    pool = rng.choice(HELD_OUT_SPLITS)
+    pair = [rng.choice(ioi_task.NAMES[pool]), rng.choice([n for n in _names() if n not in ioi_task.NAMES[pool]])]
+    rng.shuffle(pair)
+    x, y = pair
+    s, o = (x, y) if rng.random() < 0.5 else (y, x)
+    place, thing = rng.choice(ioi_task.combinations("train"))
+    return f"{rng.choice(ioi_task.TEMPLATES).format(x=x, y=y, s=s, place=place, object=thing)} {o}."
+
+
+def _plain(rng: random.Random) -> tuple[str, bool]:
+    """A sentence, and whether its last word follows from the rest."""
     if rng.random() < 0.1:
-        return rng.choice(NEUTRAL)
-    frames = rng.choice((ONE_NAME, TWO_NAMES, SINGULAR, PLURAL))
+        return rng.choice(NEUTRAL), False
+    frames = rng.choice((ONE_NAME, TWO_NAMES, TWO_NAMES, SINGULAR, PLURAL))
     frame = rng.choice(frames)
     words = {
         "place": rng.choice(ioi_task.PLACES),
@@ -107,18 +138,19 @@ def _plain(rng: random.Random) -> str:
         "landmark": rng.choice([noun for pair in agreement_task.LANDMARKS for noun in pair]),
     }
     if frames is ONE_NAME:
-        return frame.format(a=rng.choice(_names()), **words)
+        return frame.format(a=rng.choice(_names()), **words), False
     if frames is TWO_NAMES:
         a, b = rng.sample(_names(), 2)
         while _same_held_out_pool(a, b):
             a, b = rng.sample(_names(), 2)
         s, o = (a, b) if rng.random() < 0.5 else (b, a)
-        return frame.format(a=a, b=b, s=s, o=o, **words)
+        return frame.format(a=a, b=b, s=s, o=o, **words), True
     singular, plural, gender = rng.choice([noun for pool in agreement_task.NOUNS.values() for noun in pool])
     they, their = PRONOUNS[gender]
     reflexive = agreement_task.REFLEXIVES[gender].strip()
     noun = singular if frames is SINGULAR else plural
-    return frame.format(noun=noun, they=they, their=their, reflexive=reflexive, **words)
+    text = frame.format(noun=noun, they=they, their=their, reflexive=reflexive, **words)
+    return text, text.endswith(("self.", "selves."))
 
 
 @cache

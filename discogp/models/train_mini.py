@@ -15,7 +15,7 @@ import os
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,22 +27,42 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from discogp.errors import ModelError
 from discogp.models import mini_text
 from discogp.tasks import Prompts, SplitSizes, encode, get_task
+from discogp.tasks.ioi import NAMES
 
 log = logging.getLogger(__name__)
+
+_SPACE = "\u0120"  # how byte-level vocabularies write the space in front of a word
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the training: its text and its schedule (linear warm-up, then cosine to zero)."""
+
+    mix: mini_text.Mix
+    steps: int
+    learning_rate: float
+    warm_up: int
+
+
+# First the tasks as they are, then the same with held-out names in mixed pairs. Together from the start, the larger
+# number of names keeps the copying of names from forming for much longer.
+STAGES = (
+    Stage(mini_text.Mix(ioi=0.45, agreement=0.15, mixed_pairs=0.0), steps=1400, learning_rate=2e-3, warm_up=100),
+    Stage(mini_text.Mix(ioi=0.30, agreement=0.15, mixed_pairs=0.25), steps=500, learning_rate=1e-3, warm_up=30),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Shape and schedule. `answer_weight`: how much more a task's answer counts than any other token."""
+    """Shape and stages. Weights: how much more answers, and names said again, count than any other word."""
 
     n_layers: int = 4
     n_heads: int = 8
     d_model: int = 256
-    steps: int = 1000
-    batch: int = 64
-    learning_rate: float = 1e-3
-    warm_up: int = 50
-    answer_weight: float = 4.0
+    batch: int = 32
+    answer_weight: float = 8.0
+    name_weight: float = 4.0
+    stages: tuple[Stage, ...] = STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +91,11 @@ def score(model: GPT2LMHeadModel, prompts: Prompts) -> Score:
     return Score(n, right / n, first / n, difference / n)
 
 
-def held_out_prompts(
-    tokenizer: PreTrainedTokenizerFast, split: str, n: int = 1000, seed: int = 0
-) -> dict[str, Prompts]:
-    """Held-out prompts of both tasks. ModelError if the tokenizer lacks any of their words."""
+def task_prompts(tokenizer: PreTrainedTokenizerFast, split: str, n: int = 1000, seed: int = 0) -> dict[str, Prompts]:
+    """Prompts of both tasks from one split. ModelError if the tokenizer lacks any of their words."""
     found = {}
     for task in mini_text.TASKS:
-        splits = get_task(task).splits(SplitSizes(train=1, validation=n, test=n), seed)
+        splits = get_task(task).splits(SplitSizes(train=n, validation=n, test=n), seed)
         encoded = encode(getattr(splits, split), tokenizer, tokenizer.bos_token_id)
         if encoded.dropped:
             raise ModelError(f"the training text lacks words of the {split} prompts of {task!r}: {encoded.dropped}")
@@ -85,14 +103,21 @@ def held_out_prompts(
     return found
 
 
-def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
-    """Train from nothing. The same settings, seed and library versions give the same model on the same machine."""
-    texts = mini_text.documents(settings.steps * settings.batch, seed)
-    for document in texts:
+def train(settings: Training, seed: int, resume: Path | None = None) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
+    """Train from nothing, or go on with the last stage from the saved outcome of those before it.
+
+    The same settings, seed and library versions give the same model on the same machine: weights are rounded to half
+    precision after every stage, as saving does, so going on from a folder changes nothing.
+    """
+    texts = [
+        mini_text.documents(stage.steps * settings.batch, seed + 1000 * number, stage.mix)
+        for number, stage in enumerate(settings.stages)
+    ]
+    for document in (document for part in texts for document in part):
         if (found := mini_text.leak(document.text)) is not None:
             raise ModelError(f"the training text gives away what is held out ({found}): {document.text!r}")
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=mini_text.build_tokenizer(document.text for document in texts),
+        tokenizer_object=mini_text.build_tokenizer(document.text for part in texts for document in part),
         bos_token=mini_text.BOS,
         eos_token=mini_text.BOS,
         pad_token=mini_text.BOS,
@@ -100,9 +125,17 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
         model_max_length=mini_text.CONTEXT,
         clean_up_tokenization_spaces=False,
     )
-    validation = held_out_prompts(tokenizer, "validation", n=200)
+    model = _resumed(resume, tokenizer) if resume else _untrained(settings, tokenizer, seed)
+    for number, (stage, part) in enumerate(zip(settings.stages, texts, strict=True)):
+        if not resume or number == len(settings.stages) - 1:
+            _train_stage(model, stage, _batches(part, tokenizer, settings, seed), tokenizer)
+            model.half().float()
+    return model.eval(), tokenizer
+
+
+def _untrained(settings: Training, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
-    model = GPT2LMHeadModel(
+    return GPT2LMHeadModel(
         GPT2Config(
             vocab_size=len(tokenizer),
             n_positions=mini_text.CONTEXT,
@@ -116,9 +149,21 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = transformers.get_cosine_schedule_with_warmup(optimiser, settings.warm_up, settings.steps)
-    for step, (tokens, weights) in enumerate(_batches(texts, tokenizer, settings, seed)):
+
+
+def _resumed(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
+    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise ModelError(f"the model in {str(folder)!r} has another vocabulary; train from the start, without --resume")
+    return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
+
+
+def _train_stage(
+    model: GPT2LMHeadModel, stage: Stage, batches: list[tuple[Tensor, Tensor]], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    watched = {split: task_prompts(tokenizer, split, n=100) for split in ("train", "validation")}
+    optimiser = torch.optim.AdamW(model.parameters(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = transformers.get_cosine_schedule_with_warmup(optimiser, stage.warm_up, stage.steps)
+    for step, (tokens, weights) in enumerate(batches, start=1):
         model.train()
         logits = model(tokens).logits[:, :-1]
         losses = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
@@ -128,14 +173,18 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        if step % 50 == 49:
+        if step % 50 == 0:
             model.eval()
-            shown = ", ".join(
-                f"{task} {s.accuracy:.3f} (first of all {s.top1:.3f})"
-                for task, s in ((task, score(model, prompts)) for task, prompts in validation.items())
-            )
-            log.info("step %d of %d: loss %.3f; validation: %s", step + 1, settings.steps, loss.item(), shown)
-    return model.eval(), tokenizer
+            log.info("step %d of %d: loss %.3f; %s", step, stage.steps, loss.item(), _shown(model, watched))
+
+
+def _shown(model: GPT2LMHeadModel, watched: dict[str, dict[str, Prompts]]) -> str:
+    parts = []
+    for split, tasks in watched.items():
+        for task, prompts in tasks.items():
+            result = score(model, prompts)
+            parts.append(f"{task} {split} {result.accuracy:.2f}, first {result.top1:.2f}")
+    return "; ".join(parts)
 
 
 def _batches(
@@ -145,14 +194,17 @@ def _batches(
 
     Documents of similar length share a batch: padding would otherwise take a third of the time.
     """
+    names = frozenset(name for pool in NAMES.values() for name in pool)
     encoded = []
     for document in texts:
         ids = [tokenizer.bos_token_id, *tokenizer(document.text, add_special_tokens=False)["input_ids"]]
         if len(ids) > mini_text.CONTEXT:
             raise ModelError(f"a document has {len(ids)} tokens, {mini_text.CONTEXT} are allowed: {document.text!r}")
-        weights = [1.0] * len(ids)
-        if document.answer is not None:
-            weights[-2] = settings.answer_weight  # the answer, before the full stop
+        words = [token.lstrip(_SPACE) for token in tokenizer.convert_ids_to_tokens(ids)]
+        # Names said again count more as well: heads that copy a name form first, those that choose one build on them.
+        weights = [settings.name_weight if word in names and word in words[:i] else 1.0 for i, word in enumerate(words)]
+        if document.answers:
+            weights[-2] = settings.answer_weight  # the word before the full stop
         encoded.append((ids, weights))
     group = settings.batch * 16
     batches = []
@@ -180,21 +232,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the embedded teaching model.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=Training().steps)
-    parser.add_argument("--batch", type=int, default=Training().batch)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--steps", type=int, nargs=len(STAGES), help="steps of each stage")
+    parser.add_argument("--resume", type=Path, help="folder with the outcome of the stages before the last")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; one is as fast as two")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(options.threads)
-    settings = Training(steps=options.steps, batch=options.batch)
+    steps = options.steps or [stage.steps for stage in STAGES]
+    settings = Training(stages=tuple(replace(stage, steps=n) for stage, n in zip(STAGES, steps, strict=True)))
     wall, processor = time.monotonic(), time.process_time()
-    model, tokenizer = train(settings, options.seed)
+    model, tokenizer = train(settings, options.seed, options.resume)
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     save(model, tokenizer, options.out)
     loaded = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.float32).eval()
     read = AutoTokenizer.from_pretrained(options.out)
     scores = {
-        split: {task: score(loaded, prompts) for task, prompts in held_out_prompts(read, split).items()}
+        split: {task: score(loaded, prompts) for task, prompts in task_prompts(read, split).items()}
         for split in mini_text.HELD_OUT_SPLITS
     }
     for split, tasks in scores.items():
@@ -228,6 +281,9 @@ def _card(
         for split, s in ((split, scores[split][task]) for split in scores)
     )
     minutes = f"{wall / 60:.1f} minutes ({processor / 60:.1f} minutes of processor time over all threads)"
+    stages = " and ".join(str(stage.steps) for stage in settings.stages)
+    last = settings.stages[-1].mix
+    rates = " and ".join(f"{stage.learning_rate:g}" for stage in settings.stages)
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
     return f"""---
 license: mit
@@ -250,20 +306,21 @@ any other use, and what is found in it says nothing by itself about models train
 ## How it was made
 
 ```
-python -m discogp.models.train_mini --out assets/mini --seed {seed} --steps {settings.steps} --batch {settings.batch}
+python -m discogp.models.train_mini --out assets/mini --seed {seed}
 ```
 
-{settings.steps} steps of {settings.batch} documents, each seen once; AdamW, learning rate {settings.learning_rate:g},
-{settings.warm_up} steps of warm-up, then cosine; a prompt's answer is weighted {settings.answer_weight:g} times.
+{len(settings.stages)} stages of {stages} steps of {settings.batch} documents, each seen once; AdamW, learning rate {rates},
+linear warm-up, then cosine; answers are weighted {settings.answer_weight:g} times, other names said again {settings.name_weight:g} times.
 It took {minutes} with {threads} threads on a shared
 machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
 
-The text (`discogp/models/mini_text.py`): 40 % prompts of `ioi` and 30 % of `agreement/anaphor_number` with their
-answers, from the training pools only; 30 % plain sentences. Every word of the validation and test prompts occurs in the
-plain sentences, but never in a combination that such a prompt can have: no two of a split's own names in one document,
-none of its pairs of place and object, none of its subject nouns with a verb of the task. The script checks every
-document and refuses to train otherwise. Held-out names do occur in other two-person sentences, each with a name of
-another pool, and held-out nouns with reflexives after other verbs (“was proud of herself”).
+The text (`discogp/models/mini_text.py`) of the last stage: {last.ioi:.0%} prompts of `ioi` and {last.agreement:.0%} of
+`agreement/anaphor_number` with their answers, from the training pools only; {last.mixed_pairs:.0%} IOI sentences on *mixed pairs*,
+one held-out name and one name of another pool; the rest plain sentences. The first stage has no mixed pairs. So every word of the validation and test prompts occurs in training, but never in a
+combination that such a prompt can have: no two of a split's own names in one document, none of its pairs of place and
+object, none of its subject nouns with a verb of the task. The script checks every document for this and refuses to
+train otherwise. What the test measures is therefore new combinations of known words: its names do occur singly in
+training IOI sentences, and its subject nouns with reflexives after other verbs (“was proud of herself”).
 
 ## Held-out accuracy
 

@@ -21,7 +21,7 @@ from discogp import paths
 from discogp.runs.store import Run, RunStore, Unreadable
 
 _START_TIME = 30.0  # seconds that a run may wait for its process to be started
-_PATIENCE = 0.5  # seconds between asking a worker to stop and making it stop
+_PATIENCE = 0.3  # seconds between asking a worker to stop and making it stop
 
 
 def start(store: RunStore, run: Run) -> Run:

@@ -1,0 +1,5 @@
+import sys
+
+from discogp.cli import main
+
+sys.exit(main())
