@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ BLUE, ORANGE, GREEN, PINK = "#3b8fd0", "#e0902c", "#1fa67a", "#cc79a7"
 def curves(events: Sequence[Mapping[str, Any]], height: int = 300) -> go.Figure:
     """Accuracy of circuit and complement (left axis, 0–1) and density (right axis, logarithmic) by step."""
     figure = go.Figure()
+    events = [event for event in events if event.get("phase") != "done"]  # it tells of the best step, not the last
     judged = [event for event in events if event.get("validation")]
     for key, name, colour in (
         ("accuracy", "circuit accuracy", BLUE),
@@ -35,11 +37,18 @@ def curves(events: Sequence[Mapping[str, Any]], height: int = 300) -> go.Figure:
             "overlaying": "y",
             "side": "right",
             "showgrid": False,
+            "range": [_floor(events), 0.05],
             "tickformat": "~%",
             "dtick": 1,
         },
     )
     return figure
+
+
+def _floor(events: Sequence[Mapping[str, Any]]) -> float:
+    """Lower end of the density axis, as a power of ten: 1 %, or the decade below the least density."""
+    found = [value for event in events for value in (event.get("densities") or {}).values() if value]
+    return min(-2.0, math.floor(math.log10(min(found)))) if found else -2.0
 
 
 def losses(events: Sequence[Mapping[str, Any]], height: int = 260) -> go.Figure:

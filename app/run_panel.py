@@ -22,9 +22,9 @@ BADGES = {
     "cancelled": ":gray-badge[:material/cancel: cancelled]",
 }
 _PHASES = {"weights": "Searching weights", "edges": "Searching edges", "done": "Search finished"}
-# key, name, format, help; the first three are of the validation split
+# key, name, format, help; the first three are of the validation split, and of the test split at the end
 _FIGURES = (
-    ("accuracy", "Accuracy", "{:.1%}", "Validation prompts on which the circuit ranks the right answer first."),
+    ("accuracy", "Accuracy", "{:.1%}", "How often the circuit ranks the right answer above the wrong one."),
     ("complement_accuracy", "Complement", "{:.1%}", "The same of everything but the circuit. Near 50 % is best."),
     ("kl", "KL (nats)", "{:.2f}", "Divergence from the full model's predictions over the whole vocabulary."),
     ("edges", "Edges kept", "{:.2%}", "Share of the model's edges that the circuit keeps."),
@@ -131,13 +131,19 @@ def _epoch(run: Run, step: Mapping[str, Any], events: Sequence[Mapping[str, Any]
 
 
 def _figures(events: Sequence[Mapping[str, Any]]) -> None:
-    validation, densities = latest(events, "validation"), latest(events, "densities")
-    if not validation and not densities:
+    test, densities = latest(events, "test"), latest(events, "densities")
+    judged = test or latest(events, "validation")
+    if not judged and not densities:
         return
-    values = {**{key: validation.get(key) for key in ("accuracy", "complement_accuracy", "kl")}, **densities}
+    values = {**{key: judged.get(key) for key in ("accuracy", "complement_accuracy", "kl")}, **densities}
     for cell, (key, name, form, tip) in zip(st.columns(len(_FIGURES)), _FIGURES, strict=True):
         value = values.get(key)
-        cell.metric(name, "–" if value is None else form.format(value), help=tip)
+        cell.metric(name, "–" if value is None else form.format(value).replace("%", " %"), help=tip)
+    prompts = latest(events, "data")
+    if test:
+        st.caption(f"The circuit of the best step, on {prompts.get('test', 'the')} test prompts.")
+    else:
+        st.caption(f"The circuit so far, on {prompts.get('validation', 'the')} validation prompts.")
 
 
 def _plain(text: str) -> str:

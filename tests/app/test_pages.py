@@ -157,7 +157,7 @@ def test_a_running_search_is_found_again_after_a_refresh(home, run):
     test = ran(page("discover").run())
     assert "waiting" in text(test)
     assert any(button.label == "Cancel" for button in test.button)
-    assert {metric.label: metric.value for metric in test.metric}["Accuracy"] == "90.0%"
+    assert {metric.label: metric.value for metric in test.metric}["Accuracy"] == "90.0 %"
 
 
 def test_cancel(home, run):

@@ -1,0 +1,57 @@
+"""Discover in a real browser: a search from the form to the graph, through a refresh; and cancelling at once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from discogp.runs import Run, RunStore
+
+pytestmark = pytest.mark.browser
+
+
+def fill(visit, label: str, value: int) -> None:
+    field = visit.page.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.press("Enter")
+
+
+def settings(visit, steps: int) -> None:
+    """A search of so many steps, on few prompts."""
+    visit.open("discover")
+    visit.page.get_by_text("All settings").click()
+    for label, value in (("Train", 32), ("Validation", 16), ("Test", 16), ("Steps", steps), ("Evaluations", 2)):
+        fill(visit, label, value)
+        visit.page.wait_for_timeout(250)  # a field's value travels before the next one's
+
+
+def newest(app) -> Run:
+    run = RunStore(app.home / "runs").list()[0]
+    assert isinstance(run, Run)
+    return run
+
+
+def test_find_a_circuit_and_open_it(visit, app):
+    settings(visit, steps=6)
+    visit.page.get_by_role("button", name="Find circuit").click()
+    visit.page.get_by_role("button", name="Cancel").wait_for()
+    visit.page.reload()
+    visit.page.get_by_role("button", name="Open in Explore").wait_for(timeout=150_000)
+    run = newest(app)
+    assert run.state == "done"
+    assert run.settings.config["edges"]["steps"] == 6
+    assert visit.page.locator(".js-plotly-plot").count() == 1
+    visit.page.get_by_role("button", name="Open in Explore").click()
+    visit.graph_drawn()
+    visit.page.wait_for_function("id => decodeURIComponent(location.search).includes(id)", arg=f"run:{run.id}")
+
+
+def test_cancel_works_at_once(visit, app):
+    settings(visit, steps=5000)
+    visit.page.get_by_role("button", name="Find circuit").click()
+    visit.page.get_by_role("button", name="Cancel").click()
+    began = time.monotonic()
+    visit.page.get_by_text("cancelled").first.wait_for()
+    assert time.monotonic() - began < 8  # a second or two, but machines that run tests are busy ones
+    assert newest(app).state == "cancelled"
