@@ -71,28 +71,15 @@ class Engine:
 
     def _make(self, circuit: Circuit) -> Bench:
         from discogp.ablation import AblationSession
-        from discogp.data import prepare
-        from discogp.tasks import SplitSizes, get_task
+        from discogp.data import restore
 
-        made = circuit.provenance
-        name, task_name = made.get("model"), made.get("task")
-        if not isinstance(name, str) or not isinstance(task_name, str):
-            raise ConfigError("this circuit names no model and task, so it can be looked at but not run")
+        name = circuit.provenance.get("model")
+        if not isinstance(name, str):
+            raise ConfigError("this circuit names no model, so it can be looked at but not run")
         model = self._model(name)
-        if model.graph != circuit.graph:
-            raise ConfigError(
-                f"this circuit was found in a graph of {circuit.graph.n_layers} layers × {circuit.graph.n_heads} "
-                f"heads, but {name} has {model.graph.n_layers} × {model.graph.n_heads}: it is another model's"
-            )
-        task = get_task(task_name, **dict(made.get("task_options") or {}))
-        data = prepare(
-            model,
-            task,
-            sizes=SplitSizes(**dict(made.get("split_sizes") or {})),
-            seed=int(made.get("seed") or 0),
-            only_known=bool(made.get("only_known", True)),
-        )
+        data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
+        _ = (session.circuit, session.complement)  # computed now, not at the first click
         return Bench(model, session, data.test, f"{len(data.test)} test prompts. {data.held_out}")
 
     def _model(self, name: str) -> MaskedTransformer:

@@ -49,7 +49,7 @@ def pick(entries: Sequence[Entry]) -> Entry | None:
 
 
 @st.fragment
-def panel(entry: Entry, circuit: Circuit, view: GraphView, history: History, bench: Future[Bench]) -> None:
+def panel(entry: Entry, circuit: Circuit, view: GraphView, history: History, bench: Future[Bench] | None) -> None:
     """A click runs only this. What the click changed is never sent back to the graph: see `History`."""
     left, right = st.columns([11, 8], gap="medium")
     with left:
@@ -85,11 +85,16 @@ def _buttons(history: History) -> None:
         )
 
 
-def _figures(entry: Entry, circuit: Circuit, history: History, bench: Future[Bench]) -> tuple[Bench, Outcome] | None:
+def _figures(
+    entry: Entry, circuit: Circuit, history: History, bench: Future[Bench] | None
+) -> tuple[Bench, Outcome] | None:
     """The metrics table, whatever is known; returns what the changed prompts are read from."""
     off = history.current
     names = sorted(off.nodes) + sorted(off.edges)
     revision = f"{history.revision}:{report_number(history)}:{len(names)}"
+    if bench is None:
+        _ask(entry, circuit, len(names))
+        return None
     if not bench.done():
         st.html(metrics_table(saved_rows(circuit, len(names)), "saved"))
         st.caption(":material/hourglass_top: Loading the model. The figures above are those saved with the circuit.")
@@ -119,6 +124,16 @@ def _changed(bench: Bench, outcome: Outcome) -> None:
 def report_number(history: History) -> int:
     """How many reports of the graph the figures reflect."""
     return history.seen[0] if history.seen else 0
+
+
+def _ask(entry: Entry, circuit: Circuit, n_off: int) -> None:
+    """A file from elsewhere must not make this machine read a folder or fetch a model unasked."""
+    st.html(metrics_table(saved_rows(circuit, n_off), "saved"))
+    st.info("The figures above are those saved with the file. To run it, its model has to be loaded:")
+    st.text(str(circuit.provenance.get("model")))
+    if st.button("Load this model", icon=":material/download:"):
+        session.allow(entry.id)
+        st.rerun()
 
 
 def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> None:

@@ -23,6 +23,7 @@ PICKED = "picked_circuit"  # key of the circuit selector
 WATCHED = "watched_run"  # id of the run that Discover shows
 _HISTORIES = "histories"
 _UPLOADS = "uploads"
+_ALLOWED = "models_asked_for"
 _PAGE = "page"
 _LINK_READ = "link_read"
 _NOTICE = "notice"
@@ -65,6 +66,22 @@ def choices() -> tuple[Entry, ...]:
     """Whatever can be opened: what this visitor brought, the examples, the finished runs."""
     brought = tuple(Entry(key, f"File · {key.partition(':')[2]}", Path()) for key in reversed(uploads()))
     return (*brought, *entries(store()))
+
+
+def may_run(entry_id: str, circuit: Circuit) -> bool:
+    """Whether the circuit's model may be loaded unasked: always, but for a file that names an unknown one."""
+    if entry_id not in uploads() or entry_id in state().get(_ALLOWED, ()):
+        return True
+    from discogp.models.registry import find
+
+    name = circuit.provenance.get("model")
+    known = find(name) if isinstance(name, str) else None
+    return name is None or (known is not None and known.available() and not circuit.provenance.get("task_options"))
+
+
+def allow(entry_id: str) -> None:
+    """The visitor asked for this circuit's model."""
+    state().setdefault(_ALLOWED, set()).add(entry_id)
 
 
 def history(circuit_id: str) -> History:

@@ -51,7 +51,7 @@ with exports:
     export_menu(circuit, history)
 st.caption(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}")
 
-bench = session.engine().bench(picked.id, circuit)
+bench = session.engine().bench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 explore_panel.panel(picked, circuit, view, history, bench)
-if not bench.done():
+if bench is not None and not bench.done():
     explore_panel.wait_for(bench)

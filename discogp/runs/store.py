@@ -4,6 +4,7 @@
     runs/<id>/process.json    which process computes it
     runs/<id>/progress.jsonl  one event a line, in the order of the search
     runs/<id>/circuit/        the best circuit, with its evaluation on the test split (state `done` only)
+    runs/<id>/circuit-last/   the circuit after the last step
     runs/<id>/worker.log      what the process wrote; read it when a run failed
 
 Needs neither torch nor a model. Writes are atomic (a temporary file, then a rename), so that a reader never

@@ -77,10 +77,10 @@ def run_search(store: RunStore, run: Run) -> None:
     )
 
     cancel_file = store.folder(run.id) / "cancel"
-    circuit = None
+    circuit = last = None
     for progress in discover(model, data, config, cancelled=cancel_file.exists):
         store.append_event(run.id, progress_event(progress))
-        circuit = progress.circuit or circuit
+        circuit, last = progress.circuit or circuit, progress.last_circuit or last
     if cancel_file.exists():
         raise _Cancelled
     if circuit is None:
@@ -88,8 +88,10 @@ def run_search(store: RunStore, run: Run) -> None:
 
     note("evaluate", "Evaluating on the test split")
     evaluation = evaluate(model, circuit, data.test)
-    circuit = replace(circuit, provenance={**circuit.provenance, **provenance(run, data, evaluation)})
-    save_circuit(circuit, store.circuit_folder(run.id))
+    more = {"metrics": evaluation.to_json(), "run": run.id, "created": run.created}
+    save_circuit(replace(circuit, provenance={**circuit.provenance, **more}), store.circuit_folder(run.id))
+    if last is not None:
+        save_circuit(last, store.folder(run.id) / "circuit-last")
     figures = evaluation.to_json()
     note("evaluate", "Saved", test={key: figures[key] for key in ("accuracy", "complement_accuracy", "top1", "kl")})
 
@@ -106,23 +108,6 @@ def progress_event(progress: Any) -> dict[str, Any]:
         "densities": _numbers(progress.densities),
         "validation": _numbers(progress.validation) if progress.validation else None,
         "best_step": progress.best_step,
-    }
-
-
-def provenance(run: Run, data: Any, evaluation: Any) -> dict[str, Any]:
-    """What the search itself does not know: the run, the task's options, the sizes, and the test figures."""
-    return {
-        "model": run.settings.model,
-        "task": run.settings.task,
-        "task_options": dict(run.settings.task_options),
-        "only_known": run.settings.only_known,
-        "split_sizes": dict(run.settings.sizes),
-        "kept_share": data.kept_share,
-        "held_out": data.held_out,
-        "metrics": evaluation.to_json(),
-        "run": run.id,
-        "versions": dict(run.versions),
-        "created": run.created,
     }
 
 

@@ -183,3 +183,15 @@ def test_an_unreadable_run_is_listed(home, run):
     shown = text(ran(page("runs").run()))
     assert "foreign" in shown
     assert "Unreadable" in shown
+
+
+def test_a_file_from_elsewhere_loads_no_model_unasked(home, example):
+    test = page("explore")
+    test.session_state["uploads"] = {"file:x.json (1)": example}
+    test.session_state[session.PICKED] = "file:x.json (1)"
+    ran(test.run())
+    assert "87.5 %" in html(test)
+    button = next(button for button in test.button if button.label == "Load this model")
+    button.click()
+    settled(ran(test.run()))
+    assert "cannot be run here" in text(test)
