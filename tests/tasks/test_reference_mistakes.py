@@ -17,7 +17,9 @@ from .words import bos_adding_tokenizer
 def test_mistake_3_candidates_keep_their_leading_space_and_are_never_the_bos_token() -> None:
     """There: "Mary" was encoded without its space, and with a tokenizer that adds a BOS both names became the BOS."""
     examples = get_task("ioi").splits(SplitSizes(64, 16, 64), seed=0).test
-    tokenizer = bos_adding_tokenizer(*(f"{e.prompt}{e.correct[0]}{e.wrong[0]}" for e in examples))
+    tokenizer = bos_adding_tokenizer(
+        "Mary", *(f"{e.prompt}{e.correct[0]}{e.wrong[0]} {e.counterfactual}" for e in examples)
+    )
     assert tokenizer("Mary")["input_ids"][0] == tokenizer.bos_token_id
     prompts = encode(examples, tokenizer, tokenizer.bos_token_id).prompts
     assert len(prompts) == len(examples)
