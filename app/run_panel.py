@@ -138,6 +138,8 @@ def _figures(events: Sequence[Mapping[str, Any]]) -> None:
     values = {**{key: judged.get(key) for key in ("accuracy", "complement_accuracy", "kl")}, **densities}
     for cell, (key, name, form, tip) in zip(st.columns(len(_FIGURES)), _FIGURES, strict=True):
         value = values.get(key)
+        if value is None and key == "weights" and densities:
+            value = 1.0  # a search of edges alone leaves every weight
         cell.metric(name, "–" if value is None else form.format(value).replace("%", " %"), help=tip)
     prompts = latest(events, "data")
     if test:
