@@ -7,6 +7,7 @@ after the other, and whoever needs one looks at its future. No Streamlit here: i
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,11 +34,20 @@ class Bench:
     prompts: Any
     note: str
     lock: threading.Lock = field(default_factory=threading.Lock)
+    times: list[float] = field(default_factory=list)
 
     def without(self, names: Iterable[str]) -> Outcome:
         """One at a time: two visitors at once on the same cores would both wait longer."""
         with self.lock:
-            return self.session.without(names)
+            began = time.monotonic()
+            outcome = self.session.without(names)
+            self.times[:] = [time.monotonic() - began]
+            return outcome
+
+    @property
+    def slow(self) -> bool:
+        """Whether the last run took so long that somebody waiting should be told."""
+        return bool(self.times) and self.times[0] > 0.7
 
     def word(self, token: int) -> str:
         tokenizer = self.model.tokenizer
@@ -80,7 +90,10 @@ class Engine:
         data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
         _ = (session.circuit, session.complement)  # computed now, not at the first click
-        return Bench(model, session, data.test, f"{len(data.test)} test prompts. {data.held_out}")
+        kept = (
+            "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
+        )
+        return Bench(model, session, data.test, f"{len(data.test)} test prompts ({kept}). {data.held_out}")
 
     def _model(self, name: str) -> MaskedTransformer:
         """Only ever called by the pool's one thread."""

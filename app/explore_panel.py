@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,6 +17,7 @@ from app.engine import Bench
 from app.permalink import encode
 from app.results import changed_prompts, rows, saved_rows
 from app.tables import chips, metrics_table, prompts_table
+from app.text import plain
 from app.toggles import History, Toggles
 from discogp.circuit import Circuit
 from discogp.errors import DiscoGPError
@@ -101,12 +103,13 @@ def _figures(
         return None
     try:
         ready = bench.result()
-        outcome = ready.without(off.names) if off else None
+        with st.spinner("The model is running") if off and ready.slow else nullcontext():
+            outcome = ready.without(off.names) if off else None
     except Exception as error:
         _failed(entry, circuit, error, len(names))
         return None
     st.html(metrics_table(rows(circuit, ready, outcome, len(names)), revision))
-    st.caption(ready.note)
+    st.caption(plain(ready.note))
     if outcome is None:
         st.caption("Click an edge or a node of the graph: it is switched off and the model runs again without it.")
         return None
@@ -141,7 +144,7 @@ def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> Non
         _log.error("running %s failed", entry.id, exc_info=error)
     text = str(error) if isinstance(error, DiscoGPError) else f"{type(error).__name__}: {error}"
     st.html(metrics_table(saved_rows(circuit, n_off), "saved"))
-    st.warning(f"The figures above are those saved with the circuit; its model cannot be run here. {text}")
+    st.warning(f"The figures above are those saved with the circuit; its model cannot be run here. {plain(text)}")
     if st.button("Try again", icon=":material/refresh:"):
         session.engine().forget(entry.id)
         st.rerun()

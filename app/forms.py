@@ -15,6 +15,8 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import streamlit as st
 
+from app.text import plain
+
 T = TypeVar("T")
 
 
@@ -96,7 +98,7 @@ def _text(label: str, hint: Any, value: Any, key: str, tip: str | None) -> Any:
     try:
         return tuple(kind(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
-        st.error(f"{label}: {text!r} is not a list of numbers; write them with commas between, like 0.1, 0.2")
+        st.error(plain(f"{label}: {text!r} is not a list of numbers; write them with commas between, like 0.1, 0.2"))
         return value
 
 

@@ -7,6 +7,7 @@ import hashlib
 import streamlit as st
 
 from app import session
+from app.text import plain
 from discogp.artifact import circuit_from_json
 from discogp.errors import DiscoGPError
 
@@ -25,7 +26,7 @@ def open_menu() -> None:
         try:
             circuit = circuit_from_json(content, source=file.name)
         except DiscoGPError as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
             return
         session.uploads()[key] = circuit
         session.state()[session.PICKED] = key

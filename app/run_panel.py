@@ -11,6 +11,8 @@ import streamlit as st
 
 from app import charts, session
 from app.tables import share
+from app.text import plain
+from discogp.errors import ArtifactError
 from discogp.runs import Run, RunStore, cancel, launch
 
 MASKS = {"edges": "edges", "weights": "weights", "both": "weights then edges"}
@@ -75,14 +77,18 @@ def watch(run_id: str) -> None:
 
 def _follow(run_id: str, was_live: bool) -> None:
     store = session.store()
-    run = launch.refresh(store, store.read(run_id))
+    try:
+        run = launch.refresh(store, store.read(run_id))
+    except ArtifactError:
+        st.info("This run has been deleted.")
+        return
     if was_live and not run.live:
         st.rerun()  # the whole page, which then stops asking
     events = store.events(run_id)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(BADGES[run.state], width="content")
-            st.markdown(f"**{_plain(title(run))}**", width="stretch")
+            st.markdown(f"**{plain(title(run))}**", width="stretch")
             if run.live and st.button("Cancel", icon=":material/stop_circle:", key="cancel_run"):
                 cancel(store, run_id)
                 st.rerun()
@@ -111,13 +117,13 @@ def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
         parts = [str(phase), counted, f"elapsed {clock(event.get('elapsed'))}"]
         if event.get("eta") is not None:
             parts.append(f"about {clock(event['eta'])} left")
-        st.progress(part, " · ".join(_plain(p) for p in parts if p))
+        st.progress(part, " · ".join(plain(p) for p in parts if p))
     elif run.state == "done":
         st.progress(1.0, f"Finished · {counted} · best at step {step.get('best_step', '–')}")
     else:
         st.progress(part, f"{run.state.capitalize()} {'at ' + counted if counted else 'before the first step'}")
     if run.error:
-        st.error(_plain(run.error))
+        st.error(plain(run.error))
 
 
 def _epoch(run: Run, step: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:
@@ -146,8 +152,3 @@ def _figures(events: Sequence[Mapping[str, Any]]) -> None:
         st.caption(f"The circuit of the best step, on {prompts.get('test', 'the')} test prompts.")
     else:
         st.caption(f"The circuit so far, on {prompts.get('validation', 'the')} validation prompts.")
-
-
-def _plain(text: str) -> str:
-    """Shown by Streamlit as markdown: keep what came from outside from being read as such."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|<>$:~" else c for c in text)

@@ -11,6 +11,7 @@ import streamlit as st
 
 from app.forms import form
 from app.run_panel import MASKS
+from app.text import plain
 from discogp.errors import DiscoGPError, ModelError, TaskError
 from discogp.graph import ComputationGraph
 from discogp.models.registry import find, list_models
@@ -61,7 +62,7 @@ def show() -> RunSettings | None:
                 columns=2,
             )
     except DiscoGPError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return None
     return RunSettings(
         model=model,
@@ -126,7 +127,7 @@ def _task() -> Task | None:
             )
         return get_task(name, path=str(file.resolve()))
     except DiscoGPError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return None
 
 

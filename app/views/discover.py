@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import run_panel, search_form, session
+from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, current, start
 
@@ -21,7 +22,7 @@ with form:
             run = start(session.store(), session.store().create(settings))
             session.state()[session.WATCHED] = run.id
         except (DiscoGPError, OSError) as error:
-            st.error(str(error))
+            st.error(plain(str(error)))
 
 with progress:
     runs = [run for run in current(session.store()) if isinstance(run, Run)]
@@ -36,8 +37,7 @@ with progress:
         others = [run for run in live if run.id != watched]
         run_panel.watch(watched)
         for other in others:
-            if st.button(
-                f"Also {other.state}: {run_panel.title(other)}", icon=":material/sync:", key=f"also {other.id}"
-            ):
+            label = plain(f"Also {other.state}: {run_panel.title(other)}")
+            if st.button(label, icon=":material/sync:", key=f"also {other.id}"):
                 session.state()[session.WATCHED] = other.id
                 st.rerun()

@@ -8,6 +8,7 @@ from app import explore_panel, session
 from app.export_menu import export_menu
 from app.open_menu import open_menu
 from app.permalink import LinkError, decode
+from app.text import plain
 from app.toggles import Toggles
 from discogp.errors import DiscoGPError
 from discogp.view import build_view, describe, summary
@@ -18,7 +19,8 @@ ids = [entry.id for entry in entries]
 if link.get("circuit") in ids:
     session.state()[session.PICKED] = link["circuit"]
 elif link.get("circuit"):
-    st.warning(f"The link names the circuit {link['circuit'][:80]!r}, which is not here. Another one is shown.")
+    named = plain(repr(link["circuit"][:80]))
+    st.warning(f"The link names the circuit {named}, which is not here. Another one is shown.")
     link = {}
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -34,7 +36,7 @@ try:
     circuit = session.open_circuit(picked)
     view = build_view(circuit, max_edges=explore_panel.MOST_EDGES)
 except DiscoGPError as error:
-    st.error(f"This circuit cannot be opened: {error}")
+    st.error(plain(f"This circuit cannot be opened: {error}"))
     st.stop()
 
 history = session.history(picked.id)
@@ -42,14 +44,14 @@ if link.get("off"):
     try:
         history.set(decode(link["off"], circuit.graph))
     except LinkError as error:
-        st.warning(str(error)[0].upper() + str(error)[1:])
+        st.warning(plain(str(error)[0].upper() + str(error)[1:]))
         history.set(Toggles())
 if session.entered(f"explore {picked.id}"):
     history.remounted()
 
 with exports:
     export_menu(circuit, history)
-st.caption(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}")
+st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
 bench = session.engine().bench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 explore_panel.panel(picked, circuit, view, history, bench)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import run_panel, session
+from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, Unreadable, current
 
@@ -12,7 +13,7 @@ session.entered("runs")
 st.title("Runs")
 st.caption("Each search is a process of its own: it goes on when this page is closed, and stays until you delete it.")
 if notice := session.take_notice():
-    st.success(notice)
+    st.info(plain(notice))
 
 runs = current(session.store())
 if not runs:
@@ -38,7 +39,7 @@ for run in runs:
             st.markdown(run_panel.BADGES[run.state], width="content")
             with st.container(gap=None):
                 st.text(run_panel.title(run))
-                st.caption(run_panel.subtitle(session.store(), run))
+                st.caption(plain(run_panel.subtitle(session.store(), run)))
                 if run.error:
                     st.text(run.error)
         if isinstance(run, Run):

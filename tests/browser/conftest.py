@@ -112,7 +112,17 @@ class serve:
             port = free.getsockname()[1]
         self.log = (self.home / "server.log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)],
+            [
+                sys.executable,
+                "-m",
+                "streamlit",
+                "run",
+                "app/main.py",
+                "--server.port",
+                str(port),
+                "--server.headless",
+                "true",
+            ],
             cwd=ROOT,
             env={**os.environ, "DISCOGP_HOME": str(self.home)},
             stdout=self.log,
