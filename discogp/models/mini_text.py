@@ -21,7 +21,9 @@ from discogp.tasks import ioi as ioi_task
 
 CONTEXT = 48
 BOS, UNKNOWN = "<|endoftext|>", "<|unknown|>"
-TASKS = ("ioi", "agreement/anaphor_number")
+SHARES = {"ioi": 0.55, "agreement/anaphor_number": 0.2}
+TASKS = tuple(SHARES)
+_PAIRED = frozenset((*ioi_task.NAMES, *ioi_task.PLACES, *ioi_task.OBJECTS))
 HELD_OUT_SPLITS = ("validation", "test")
 
 # Neutral sentences share no word with what the tasks hold out, so any of them may stand in front of a prompt.
@@ -78,23 +80,16 @@ class Document:
     answers: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """Shares of the documents; the rest are plain sentences."""
+def documents(count: int, seed: int) -> list[Document]:
+    """`count` documents in random order; the same seed gives the same text.
 
-    ioi: float
-    agreement: float
-    mixed_pairs: float
-
-
-def documents(count: int, seed: int, mix: Mix) -> list[Document]:
-    """`count` documents in random order; the same seed and mix give the same text."""
+    `SHARES` of them are training prompts of the tasks, with their answers; the rest is plain sentences.
+    """
     rng = random.Random(f"mini/{seed}")
     made: list[Document] = []
-    for task, share in zip(TASKS, (mix.ioi, mix.agreement), strict=True):
+    for task, share in SHARES.items():
         pool = get_task(task).splits(SplitSizes(train=round(count * share), validation=1, test=1), seed).train
         made.extend(_after_neutral(f"{e.prompt}{e.correct[0]}.", rng) for e in pool)
-    made.extend(_after_neutral(_mixed_pair(rng), rng) for _ in range(round(count * mix.mixed_pairs)))
     while len(made) < count:
         sentences = [_plain(rng) for _ in range(rng.choice((1, 2, 2)))]
         text = " ".join(sentence for sentence, _ in sentences)
@@ -110,21 +105,6 @@ def _after_neutral(text: str, rng: random.Random) -> Document:
     return Document(before + text, answers=True)
 
 
-def _mixed_pair(rng: random.Random) -> str:
-    """An IOI sentence on a held-out name and a name of another pool, about a training combination of words.
-
-    Held-out names would otherwise never follow "gave the book to", and a model of text as small as this learns that
-    they never do. Pairs of two held-out names of one split, which are all that its prompts have, stay unseen.
-    """
-    pool = rng.choice(HELD_OUT_SPLITS)
-    pair = [rng.choice(ioi_task.NAMES[pool]), rng.choice([n for n in _names() if n not in ioi_task.NAMES[pool]])]
-    rng.shuffle(pair)
-    x, y = pair
-    s, o = (x, y) if rng.random() < 0.5 else (y, x)
-    place, thing = rng.choice(ioi_task.combinations("train"))
-    return f"{rng.choice(ioi_task.TEMPLATES).format(x=x, y=y, s=s, place=place, object=thing)} {o}."
-
-
 def _plain(rng: random.Random) -> tuple[str, bool]:
     """A sentence, and whether its last word follows from the rest."""
     if rng.random() < 0.1:
@@ -138,11 +118,9 @@ def _plain(rng: random.Random) -> tuple[str, bool]:
         "landmark": rng.choice([noun for pair in agreement_task.LANDMARKS for noun in pair]),
     }
     if frames is ONE_NAME:
-        return frame.format(a=rng.choice(_names()), **words), False
+        return frame.format(a=rng.choice(ioi_task.NAMES), **words), False
     if frames is TWO_NAMES:
-        a, b = rng.sample(_names(), 2)
-        while _same_held_out_pool(a, b):
-            a, b = rng.sample(_names(), 2)
+        a, b = rng.choice(ioi_task.name_pairs("train"))
         s, o = (a, b) if rng.random() < 0.5 else (b, a)
         return frame.format(a=a, b=b, s=s, o=o, **words), True
     singular, plural, gender = rng.choice([noun for pool in agreement_task.NOUNS.values() for noun in pool])
@@ -154,37 +132,27 @@ def _plain(rng: random.Random) -> tuple[str, bool]:
 
 
 @cache
-def _names() -> tuple[str, ...]:
-    return tuple(name for pool in ioi_task.NAMES.values() for name in pool)
-
-
-def _same_held_out_pool(a: str, b: str) -> bool:
-    return any(a in ioi_task.NAMES[split] and b in ioi_task.NAMES[split] for split in HELD_OUT_SPLITS)
-
-
-@cache
-def _held_out() -> tuple[list[frozenset[str]], list[frozenset[str]], frozenset[str], frozenset[str]]:
-    names = [frozenset(ioi_task.NAMES[split]) for split in HELD_OUT_SPLITS]
-    pairs = [frozenset(pair) for split in HELD_OUT_SPLITS for pair in ioi_task.combinations(split)]
+def _held_out() -> tuple[frozenset[frozenset[str]], frozenset[str], frozenset[str]]:
+    makers = (ioi_task.name_pairs, ioi_task.combinations)
+    pairs = frozenset(frozenset(pair) for make in makers for split in HELD_OUT_SPLITS for pair in make(split))
     nouns = frozenset(n for split in HELD_OUT_SPLITS for noun in agreement_task.NOUNS[split] for n in noun[:2])
     verbs = frozenset(form for verb in agreement_task.VERBS for form in verb)
-    return names, pairs, nouns, verbs
+    return pairs, nouns, verbs
 
 
 def leak(text: str) -> str | None:
     """What of the held-out combinations a document gives away, in words, or None.
 
-    A combination is held out if a validation or test prompt of any seed can have it: two of a split's own names, its
-    places with its objects, its subject nouns with any verb of the agreement task.
+    A combination is held out if a validation or test prompt of any seed can have it: a pair of names, a place with an
+    object, a subject noun with any verb of the agreement task.
     """
     words = set(text.replace(".", " ").replace(",", " ").replace("?", " ").split())
-    names, pairs, nouns, verbs = _held_out()
-    for pool in names:
-        if len(words & pool) > 1:
-            return f"held-out names together: {sorted(words & pool)}"
-    for pair in pairs:
-        if pair <= words:
-            return f"held-out place and object together: {sorted(pair)}"
+    pairs, nouns, verbs = _held_out()
+    tellable = sorted(words & _PAIRED)
+    for i, first in enumerate(tellable):
+        for second in tellable[i + 1 :]:
+            if frozenset((first, second)) in pairs:
+                return f"held out, but together: {first}, {second}"
     if words & nouns and words & verbs:
         return f"held-out noun with a verb: {sorted(words & (nouns | verbs))}"
     return None

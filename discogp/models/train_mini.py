@@ -15,7 +15,7 @@ import os
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -35,34 +35,18 @@ _SPACE = "\u0120"  # how byte-level vocabularies write the space in front of a w
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of the training: its text and its schedule (linear warm-up, then cosine to zero)."""
-
-    mix: mini_text.Mix
-    steps: int
-    learning_rate: float
-    warm_up: int
-
-
-# First the tasks as they are, then the same with held-out names in mixed pairs. Together from the start, the larger
-# number of names keeps the copying of names from forming for much longer.
-STAGES = (
-    Stage(mini_text.Mix(ioi=0.45, agreement=0.15, mixed_pairs=0.0), steps=1400, learning_rate=2e-3, warm_up=100),
-    Stage(mini_text.Mix(ioi=0.30, agreement=0.15, mixed_pairs=0.25), steps=500, learning_rate=1e-3, warm_up=30),
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Training:
-    """Shape and stages. Weights: how much more answers, and names said again, count than any other word."""
+    """Shape and schedule. Weights: how much more answers, and names said again, count than any other word."""
 
     n_layers: int = 4
     n_heads: int = 8
     d_model: int = 256
-    batch: int = 32
+    steps: int = 900
+    batch: int = 64
+    learning_rate: float = 1.5e-3
+    warm_up: int = 100
     answer_weight: float = 8.0
     name_weight: float = 4.0
-    stages: tuple[Stage, ...] = STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +87,14 @@ def task_prompts(tokenizer: PreTrainedTokenizerFast, split: str, n: int = 1000, 
     return found
 
 
-def train(settings: Training, seed: int, resume: Path | None = None) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
-    """Train from nothing, or go on with the last stage from the saved outcome of those before it.
-
-    The same settings, seed and library versions give the same model on the same machine: weights are rounded to half
-    precision after every stage, as saving does, so going on from a folder changes nothing.
-    """
-    texts = [
-        mini_text.documents(stage.steps * settings.batch, seed + 1000 * number, stage.mix)
-        for number, stage in enumerate(settings.stages)
-    ]
-    for document in (document for part in texts for document in part):
+def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
+    """Train from nothing. The same settings, seed and library versions give the same model on the same machine."""
+    texts = mini_text.documents(settings.steps * settings.batch, seed)
+    for document in texts:
         if (found := mini_text.leak(document.text)) is not None:
             raise ModelError(f"the training text gives away what is held out ({found}): {document.text!r}")
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=mini_text.build_tokenizer(document.text for part in texts for document in part),
+        tokenizer_object=mini_text.build_tokenizer(document.text for document in texts),
         bos_token=mini_text.BOS,
         eos_token=mini_text.BOS,
         pad_token=mini_text.BOS,
@@ -125,17 +102,9 @@ def train(settings: Training, seed: int, resume: Path | None = None) -> tuple[GP
         model_max_length=mini_text.CONTEXT,
         clean_up_tokenization_spaces=False,
     )
-    model = _resumed(resume, tokenizer) if resume else _untrained(settings, tokenizer, seed)
-    for number, (stage, part) in enumerate(zip(settings.stages, texts, strict=True)):
-        if not resume or number == len(settings.stages) - 1:
-            _train_stage(model, stage, _batches(part, tokenizer, settings, seed), tokenizer)
-            model.half().float()
-    return model.eval(), tokenizer
-
-
-def _untrained(settings: Training, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2LMHeadModel:
+    watched = {split: task_prompts(tokenizer, split, n=100) for split in ("train", "validation")}
     torch.manual_seed(seed)
-    return GPT2LMHeadModel(
+    model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=len(tokenizer),
             n_positions=mini_text.CONTEXT,
@@ -149,21 +118,9 @@ def _untrained(settings: Training, tokenizer: PreTrainedTokenizerFast, seed: int
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-
-
-def _resumed(folder: Path, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
-        raise ModelError(f"the model in {str(folder)!r} has another vocabulary; train from the start, without --resume")
-    return GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
-
-
-def _train_stage(
-    model: GPT2LMHeadModel, stage: Stage, batches: list[tuple[Tensor, Tensor]], tokenizer: PreTrainedTokenizerFast
-) -> None:
-    watched = {split: task_prompts(tokenizer, split, n=100) for split in ("train", "validation")}
-    optimiser = torch.optim.AdamW(model.parameters(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = transformers.get_cosine_schedule_with_warmup(optimiser, stage.warm_up, stage.steps)
-    for step, (tokens, weights) in enumerate(batches, start=1):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = transformers.get_cosine_schedule_with_warmup(optimiser, settings.warm_up, settings.steps)
+    for step, (tokens, weights) in enumerate(_batches(texts, tokenizer, settings, seed), start=1):
         model.train()
         logits = model(tokens).logits[:, :-1]
         losses = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
@@ -175,7 +132,8 @@ def _train_stage(
         schedule.step()
         if step % 50 == 0:
             model.eval()
-            log.info("step %d of %d: loss %.3f; %s", step, stage.steps, loss.item(), _shown(model, watched))
+            log.info("step %d of %d: loss %.3f; %s", step, settings.steps, loss.item(), _shown(model, watched))
+    return model.eval(), tokenizer
 
 
 def _shown(model: GPT2LMHeadModel, watched: dict[str, dict[str, Prompts]]) -> str:
@@ -194,7 +152,7 @@ def _batches(
 
     Documents of similar length share a batch: padding would otherwise take a third of the time.
     """
-    names = frozenset(name for pool in NAMES.values() for name in pool)
+    names = frozenset(NAMES)
     encoded = []
     for document in texts:
         ids = [tokenizer.bos_token_id, *tokenizer(document.text, add_special_tokens=False)["input_ids"]]
@@ -225,6 +183,7 @@ def save(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -232,16 +191,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the embedded teaching model.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, nargs=len(STAGES), help="steps of each stage")
-    parser.add_argument("--resume", type=Path, help="folder with the outcome of the stages before the last")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; one is as fast as two")
+    parser.add_argument("--steps", type=int, default=Training().steps)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(options.threads)
-    steps = options.steps or [stage.steps for stage in STAGES]
-    settings = Training(stages=tuple(replace(stage, steps=n) for stage, n in zip(STAGES, steps, strict=True)))
+    settings = Training(steps=options.steps)
     wall, processor = time.monotonic(), time.process_time()
-    model, tokenizer = train(settings, options.seed, options.resume)
+    model, tokenizer = train(settings, options.seed)
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     save(model, tokenizer, options.out)
     loaded = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.float32).eval()
@@ -256,7 +213,16 @@ def main(arguments: list[str] | None = None) -> int:
     log.info("wall time %.0f s, processor time %.0f s", wall, processor)
     n_parameters = sum(p.numel() for p in loaded.parameters())
     (options.out / "README.md").write_text(
-        _card(settings, options.seed, options.threads, wall, processor, n_parameters, len(read), scores),
+        _card(
+            settings,
+            options.seed,
+            options.threads,
+            wall,
+            processor,
+            n_parameters,
+            len(read),
+            scores,
+        ),
         encoding="utf-8",
     )
     good = all(result.accuracy >= 0.98 for tasks in scores.values() for result in tasks.values())
@@ -281,9 +247,6 @@ def _card(
         for split, s in ((split, scores[split][task]) for split in scores)
     )
     minutes = f"{wall / 60:.1f} minutes ({processor / 60:.1f} minutes of processor time over all threads)"
-    stages = " and ".join(str(stage.steps) for stage in settings.stages)
-    last = settings.stages[-1].mix
-    rates = " and ".join(f"{stage.learning_rate:g}" for stage in settings.stages)
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
     return f"""---
 license: mit
@@ -309,18 +272,18 @@ any other use, and what is found in it says nothing by itself about models train
 python -m discogp.models.train_mini --out assets/mini --seed {seed}
 ```
 
-{len(settings.stages)} stages of {stages} steps of {settings.batch} documents, each seen once; AdamW, learning rate {rates},
-linear warm-up, then cosine; answers are weighted {settings.answer_weight:g} times, other names said again {settings.name_weight:g} times.
-It took {minutes} with {threads} threads on a shared
-machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
+{settings.steps} steps of {settings.batch} documents, each seen once; AdamW, learning rate {settings.learning_rate:g}, linear
+warm-up over {settings.warm_up} steps, then cosine; the answers of prompts are weighted {settings.answer_weight:g} times, other names
+said again {settings.name_weight:g} times.
+It took {minutes}
+with {threads} thread(s) on a shared machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
 
-The text (`discogp/models/mini_text.py`) of the last stage: {last.ioi:.0%} prompts of `ioi` and {last.agreement:.0%} of
-`agreement/anaphor_number` with their answers, from the training pools only; {last.mixed_pairs:.0%} IOI sentences on *mixed pairs*,
-one held-out name and one name of another pool; the rest plain sentences. The first stage has no mixed pairs. So every word of the validation and test prompts occurs in training, but never in a
-combination that such a prompt can have: no two of a split's own names in one document, none of its pairs of place and
-object, none of its subject nouns with a verb of the task. The script checks every document for this and refuses to
-train otherwise. What the test measures is therefore new combinations of known words: its names do occur singly in
-training IOI sentences, and its subject nouns with reflexives after other verbs (“was proud of herself”).
+The text (`discogp/models/mini_text.py`): {mini_text.SHARES["ioi"]:.0%} prompts of `ioi` and
+{mini_text.SHARES["agreement/anaphor_number"]:.0%} of `agreement/anaphor_number` with their answers, from the training pools only; the rest plain
+sentences. Every word of the validation and test prompts occurs in training, but never in a combination that such a
+prompt can have: none of their pairs of names in one document, none of their pairs of place and object, none of their
+subject nouns with a verb of the task. The script checks every document for this and refuses to train otherwise. What
+the test measures is therefore new combinations of known words.
 
 ## Held-out accuracy
 

@@ -4,8 +4,8 @@ After Wang et al. 2022 (arXiv 2211.00593): two names, one of which is the subjec
 one. Order ABBA: the indirect object comes first; BABA: the subject does. The counterfactual is their ABC
 distribution: the same sentence with three other names, so that no name repeats and nothing says which is the answer.
 
-What is held out is fixed and does not depend on the seed: each split has its own names, and its own combinations of
-place and object. A model trained on the training pools has therefore met no test prompt of any seed.
+What is held out is fixed and does not depend on the seed: each split has its own pairs of names, in whatever order, and
+its own combinations of place and object. Text made of the training pools therefore has no test prompt of any seed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,13 @@ def _words(text: str) -> tuple[str, ...]:
 
 # Every name, place and object is one token after a space in GPT-2's and SmolLM2's vocabularies, so that a
 # counterfactual, which differs in names alone, always has as many tokens as its prompt.
-NAMES: dict[str, tuple[str, ...]] = {
-    "train": _words(
-        "Adam Alan Alex Alice Amy Andrew Anna Anthony Arthur Ben Brian Carl Charles Chris Daniel David Donald Edward "
-        "Elizabeth Emily Emma Eric Frank Fred George Grace Harry Helen Henry Jack Jacob James Jane Jason Jeff Jennifer "
-        "Jessica Jim Joe John Joseph Karen Kate Kevin Laura Mary Richard Sarah"
-    ),
-    "validation": _words("Linda Lisa Louis Lucy Luke Maria Martin Matt Max Nick Oliver Patrick"),
-    "test": _words(
-        "Mark Michael Mike Paul Peter Philip Rachel Robert Roger Ruth Ryan Sam Scott Simon Stephen Steve Susan Thomas "
-        "Tom William"
-    ),
-}
+NAMES = _words(
+    "Adam Alan Alex Alice Amy Andrew Anna Anthony Arthur Ben Brian Carl Charles Chris Daniel David Donald "
+    "Edward Elizabeth Emily Emma Eric Frank Fred George Grace Harry Helen Henry Jack Jacob James Jane "
+    "Jason Jeff Jennifer Jessica Jim Joe John Joseph Karen Kate Kevin Laura Linda Lisa Louis Lucy Luke "
+    "Maria Mark Martin Mary Matt Max Michael Mike Nick Oliver Patrick Paul Peter Philip Rachel Richard "
+    "Robert Roger Ruth Ryan Sam Sarah Scott Simon Stephen Steve Susan Thomas Tom William"
+)
 PLACES = _words("store park school garden restaurant hospital office library market station church museum")
 OBJECTS = _words("book ring drink ball letter key map gift phone flower ticket hat")
 TEMPLATES = (
@@ -52,11 +47,23 @@ TEMPLATES = (
 ORDERS = ("ABBA", "BABA")
 
 
+# Latin squares of six colours: four of them train, one validates, one tests.
+_COLOURS = {"train": (0, 1, 2, 3), "validation": (4,), "test": (5,)}
+
+
 def combinations(split: str) -> tuple[tuple[str, str], ...]:
-    """The (place, object) pairs of one split: a Latin square of six colours, four of them train."""
-    colours = {"train": (0, 1, 2, 3), "validation": (4,), "test": (5,)}[split]
+    """The (place, object) pairs of one split."""
+    colours = _COLOURS[split]
     return tuple(
         (place, thing) for i, place in enumerate(PLACES) for j, thing in enumerate(OBJECTS) if (i + j) % 6 in colours
+    )
+
+
+def name_pairs(split: str) -> tuple[tuple[str, str], ...]:
+    """The unordered pairs of names of one split."""
+    colours = _COLOURS[split]
+    return tuple(
+        (NAMES[i], NAMES[j]) for i in range(len(NAMES)) for j in range(i + 1, len(NAMES)) if (i + j) % 6 in colours
     )
 
 
@@ -82,25 +89,25 @@ class IndirectObjectIdentification:
         return Splits(
             **made,
             held_out=(
-                f"Each split has names of its own: the {len(NAMES['test'])} names of the test prompts occur in no "
-                "training or validation prompt. Nor do their combinations of place and object."
+                "Each split has pairs of names of its own, in whatever order, and combinations of place and object of "
+                "its own: no test prompt has a pair or a combination that a training prompt has."
             ),
         )
 
     def _split(self, split: str, size: int, seed: int) -> tuple[Example, ...]:
-        names, pairs = NAMES[split], combinations(split)
-        # Index space of one order (ABBA or BABA): template, place and object, indirect object, subject.
-        shape = (len(TEMPLATES), len(pairs), len(names), len(names) - 1)
+        pairs, places = name_pairs(split), combinations(split)
+        # Index space of one order (ABBA or BABA): template, place and object, pair of names, which of them acts.
+        shape = (len(TEMPLATES), len(places), len(pairs), 2)
         check_maximum(self.name, split, size, 2 * prod(shape))
         rng = random.Random(f"{self.name}/{split}/{seed}")
         examples = []
         for order, share in zip(ORDERS, (size - size // 2, size // 2), strict=True):
             for flat in rng.sample(range(prod(shape)), share):
-                flat, second = divmod(flat, shape[3])
-                flat, first = divmod(flat, shape[2])
-                template, pair = divmod(flat, shape[1])
-                other = [name for name in names if name != names[first]]
-                examples.append(_example(order, template, pairs[pair], names[first], other[second], names, rng))
+                flat, swapped = divmod(flat, shape[3])
+                flat, pair = divmod(flat, shape[2])
+                template, place = divmod(flat, shape[1])
+                io, subject = reversed(pairs[pair]) if swapped else pairs[pair]
+                examples.append(_example(order, template, places[place], io, subject, rng))
         rng.shuffle(examples)
         return tuple(examples)
 
@@ -111,12 +118,11 @@ def _example(
     pair: tuple[str, str],
     io: str,
     subject: str,
-    names: tuple[str, ...],
     rng: random.Random,
 ) -> Example:
     x, y = (io, subject) if order == "ABBA" else (subject, io)
     words = {"place": pair[0], "object": pair[1]}
-    a, b, c = rng.sample([name for name in names if name not in (io, subject)], 3)
+    a, b, c = rng.sample([name for name in NAMES if name not in (io, subject)], 3)
     return Example(
         prompt=TEMPLATES[template].format(x=x, y=y, s=subject, **words),
         counterfactual=TEMPLATES[template].format(x=a, y=b, s=c, **words),
