@@ -170,19 +170,19 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
 _SMALL = SearchConfig(
     batch_size=32,
     edges=PhaseConfig(
-        steps=200,
+        steps=150,
         learning_rate=0.2,
         initial_logit=0.7,
         attribution_span=5.0,
         noise=0.5,
         noise_end=0.1,
         sparsity_start=1.0,
-        sparsity_peak=100.0,
-        sparsity_end=100.0,
+        sparsity_peak=150.0,
+        sparsity_end=150.0,
         completeness=0.3,
     ),
     weights=PhaseConfig(
-        steps=300,
+        steps=200,
         learning_rate=0.1,
         initial_logit=3.0,
         temperature=0.3,

@@ -102,8 +102,8 @@ _KNOWN: tuple[KnownModel, ...] = (
         source="trained for this program; part of the repository",
         license="MIT",
         architecture="GPT2LMHeadModel",
-        n_params=0,
-        size_mb=0,
+        n_params=3_275_776,
+        size_mb=7,
         where=lambda: paths.assets() / "mini",
     ),
     KnownModel(

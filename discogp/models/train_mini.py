@@ -272,18 +272,17 @@ any other use, and what is found in it says nothing by itself about models train
 python -m discogp.models.train_mini --out assets/mini --seed {seed}
 ```
 
-{settings.steps} steps of {settings.batch} documents, each seen once; AdamW, learning rate {settings.learning_rate:g}, linear
-warm-up over {settings.warm_up} steps, then cosine; the answers of prompts are weighted {settings.answer_weight:g} times, other names
-said again {settings.name_weight:g} times.
-It took {minutes}
-with {threads} thread(s) on a shared machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
+{settings.steps} steps of {settings.batch} documents, each seen once; AdamW, learning rate {settings.learning_rate:g},
+linear warm-up over {settings.warm_up} steps, then cosine; the answers of prompts are weighted
+{settings.answer_weight:g} times, other names said again {settings.name_weight:g} times. It took {minutes}
+with {threads} threads on a shared machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
 
 The text (`discogp/models/mini_text.py`): {mini_text.SHARES["ioi"]:.0%} prompts of `ioi` and
-{mini_text.SHARES["agreement/anaphor_number"]:.0%} of `agreement/anaphor_number` with their answers, from the training pools only; the rest plain
-sentences. Every word of the validation and test prompts occurs in training, but never in a combination that such a
-prompt can have: none of their pairs of names in one document, none of their pairs of place and object, none of their
-subject nouns with a verb of the task. The script checks every document for this and refuses to train otherwise. What
-the test measures is therefore new combinations of known words.
+{mini_text.SHARES["agreement/anaphor_number"]:.0%} of `agreement/anaphor_number` with their answers, from the training
+pools only; the rest plain sentences. Every word of the validation and test prompts occurs in training, but never in a
+combination that such a prompt can have: none of their pairs of names in one document, none of their pairs of place
+and object, none of their subject nouns with a verb of the task. The script checks every document for this and refuses
+to train otherwise. What the test measures is therefore new combinations of known words.
 
 ## Held-out accuracy
 
