@@ -149,4 +149,5 @@ if __name__ == "__main__":
         sys.stderr.write("usage: python -m discogp.runs.worker RUN_FOLDER\n")
         sys.exit(2)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.nice(5)  # the page's own short computations come first
     sys.exit(main(Path(sys.argv[1]).resolve()))
