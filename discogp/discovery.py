@@ -36,7 +36,7 @@ from discogp.settings import (
     config_to_dict,
     preset,
 )
-from discogp.tasks import Prompts, Task
+from discogp.tasks import Prompts, Task, get_task
 
 __all__ = [
     "PRESETS",
@@ -111,17 +111,19 @@ class _Clock:
 
 def discover(
     model: MaskedTransformer,
-    task: Task | TaskData,
+    task: str | Task | TaskData,
     config: SearchConfig | None = None,
     *,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Progress]:
     """Search for a circuit; the last event carries it. Stops early, without a circuit, once `cancelled()` is true.
 
-    A task is prepared with the default sizes and the config's seed; give `TaskData` for others.
-    Raises TaskError and ConfigError before the first event. The model is not changed.
+    A task, or the name of one, is prepared with the default sizes and the config's seed; give `TaskData` for others.
+    Without a config, the preset "balanced" over edges. Raises TaskError and ConfigError before the first event. The model is not changed.
     """
     config = config or preset("balanced", n_edges=model.graph.n_edges)
+    if isinstance(task, str):
+        task = get_task(task)
     data = task if isinstance(task, TaskData) else prepare(model, task, seed=config.seed)
     if config.ablation == "resample" and data.train.counterfactual is None:
         raise ConfigError(f"the task {data.task_name!r} has no counterfactual prompts; set ablation to zero or mean")
