@@ -155,18 +155,18 @@ class FoldedLayer:
     mlp_out_bias: Tensor | None
 
     def attention(self, projected: Tensor, rotation: Rotation | None) -> Tensor:
-        """What each head writes [H, n, D], from the projected and normed inputs [3H, b, t, dh]."""
+        """What heads hand to their output projection, [H, n, dh], from projected and normed inputs [3H, b, t, dh]."""
         if self.qkv_bias is not None:
             projected = projected + self.qkv_bias[:, None, None]
         q, k, v = projected.transpose(0, 1).chunk(3, dim=1)
         if rotation is not None:
             q, k = rotation.apply(q), rotation.apply(k)
-        return self.write_heads(attend(q, k, v))
+        return _by_head(attend(q, k, v))
 
     def attention_at(
         self, queries: Tensor, keys_values: Tensor, last: Tensor, rotation: Rotation | None, heads: int
     ) -> Tensor:
-        """The same for one position per prompt: queries [H, b, dh], keys and values [2H, b, t, dh] -> [H, b, D]."""
+        """The same for one position per prompt: queries [H, b, dh], keys and values [2H, b, t, dh] -> [H, b, dh]."""
         if self.qkv_bias is not None:
             queries = queries + self.qkv_bias[:heads, None]
             keys_values = keys_values + self.qkv_bias[heads:, None, None]
@@ -175,7 +175,7 @@ class FoldedLayer:
         if rotation is not None:
             q, k = rotation.at(last).apply(q), rotation.apply(k)
         visible = torch.arange(k.shape[2], device=k.device) <= last[:, None]
-        return self.write_heads(attend(q, k, v, visible[:, None, None]))
+        return _by_head(attend(q, k, v, visible[:, None, None]))
 
     def of_heads(self, chosen: Tensor) -> FoldedLayer:
         """The layer with some heads only; `chosen` [3h] are their places among the 3H readers: q, then k, then v."""
@@ -183,21 +183,27 @@ class FoldedLayer:
         bias = None if self.qkv_bias is None else self.qkv_bias[chosen]
         return replace(self, qkv=self.qkv[:0], qkv_bias=bias, o=self.o[heads])
 
-    def write_heads(self, z: Tensor) -> Tensor:
-        """[b, H, t, dh] -> [H, b·t, D]."""
-        flat = z.transpose(0, 1).reshape(z.shape[1], -1, z.shape[-1])
-        return torch.bmm(flat, self.o) if self.o_bias is None else torch.baddbmm(self.o_bias, flat, self.o)
-
     def mlp(self, projected: Tensor, activation: str) -> Tensor:
-        """[n, M or 2M] projected and normed input -> [n, D]."""
+        """What an MLP hands to its output projection, [1, n, M], from its projected input [1, n, M or 2M]."""
         if self.mlp_in_bias is not None:
             projected = projected + self.mlp_in_bias
         n_hidden = self.mlp_out.shape[0]
         if projected.shape[-1] == n_hidden:
-            hidden = activate(projected, activation)
-        else:
-            hidden = activate(projected[..., :n_hidden], activation) * projected[..., n_hidden:]
-        return F.linear(hidden, self.mlp_out.T, self.mlp_out_bias)
+            return activate(projected, activation)
+        return activate(projected[..., :n_hidden], activation) * projected[..., n_hidden:]
+
+
+def _by_head(z: Tensor) -> Tensor:
+    """[b, H, t, dh] -> [H, b·t, dh]."""
+    return z.transpose(0, 1).reshape(z.shape[1], -1, z.shape[-1])
+
+
+def write_out(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
+    """out [c, n, D] ← hidden [c, n, e] through the output projections [c, e, D], and the bias [D]. No gradients."""
+    if bias is None:
+        torch.bmm(hidden, weight, out=out)
+    else:
+        torch.baddbmm(bias, hidden, weight, out=out)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,8 @@ def discover(
     """Search for a circuit; the last event carries it. Stops early, without a circuit, once `cancelled()` is true.
 
     A task, or the name of one, is prepared with the default sizes and the config's seed; give `TaskData` for others.
-    Without a config, the preset "balanced" over edges. Raises TaskError and ConfigError before the first event. The model is not changed.
+    Without a config, the preset "balanced" over edges. Raises TaskError and ConfigError before the first event. The
+    model is not changed.
     """
     config = config or preset("balanced", n_edges=model.graph.n_edges)
     if isinstance(task, str):

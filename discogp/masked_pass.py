@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal
+from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
 
 # Rows of a group's product: enough to keep a matrix kernel busy, few enough that most edges lie outside the group.
@@ -147,14 +147,24 @@ def _groups(graph: ComputationGraph, narrow: bool) -> list[_Group]:
 
 @dataclass
 class _Block:
-    """One attention or MLP on the tape: its segments, the sources it wrote, and the first mask row that reads them."""
+    """One attention or MLP on the tape.
+
+    `hidden` [c, n, e] is what its output projections `out` [c, e, D] write into the sources `columns`; `own_rows` are
+    its readers of the first `n_sources` sources.
+    """
 
     segments: list[_Segment]
-    written: Tensor
+    hidden: Tensor
+    out: Tensor
     columns: slice
-    first_reader: int
     own_rows: slice
     n_sources: int
+
+    def backward(self, gradient: Tensor) -> None:
+        """From dL/d written [c, n, D] to the gradients of its readers' inputs."""
+        self.hidden.backward(torch.bmm(gradient, self.out.transpose(1, 2)))
+        for segment in self.segments:
+            segment.backward()
 
 
 class MaskedPass:
@@ -200,7 +210,8 @@ class MaskedPass:
     def forward(self, mask: Tensor) -> Tensor:
         graph = self.graph
         self.mask = mask
-        self.write(self.sources, slice(0, 1), self.folded.embed(self.tokens).view(1, self.n, -1))
+        self.sources[0].copy_(self.folded.embed(self.tokens).view(self.n, -1))
+        self.less_replacement(self.sources, slice(0, 1))
         for group in self.groups:
             self.group = group
             torch.mm(
@@ -231,25 +242,26 @@ class MaskedPass:
             inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
         return inputs
 
-    def write(self, target: Tensor, columns: slice, written: Tensor) -> None:
-        """Store what sources [c, n, D] wrote, less its replacement: a mask then scales the difference."""
-        if self.replacement is None:
-            target[columns].copy_(written)
-        else:
+    def less_replacement(self, target: Tensor, columns: slice) -> None:
+        """Take the replacement off what has just been stored: a mask then scales the difference."""
+        if self.replacement is not None:
             other = self.replacement.of(columns, self.b, self.t)
-            if target is not self.sources:
-                other = other[:, self.places]
-            torch.sub(written, other, out=target[columns])
+            target[columns] -= other if target is self.sources else other[:, self.places]
+
+    def finish(self, target: Tensor, block: _Block, bias: Tensor | None) -> None:
+        """Write a block's outputs into the sources' buffer, and remember the block for the backward pass."""
+        write_out(block.hidden.detach(), block.out, bias, target[block.columns])
+        self.less_replacement(target, block.columns)
+        if self.taping:
+            self.blocks.append(block)
 
     def attention(self, index: int) -> None:
         rows, columns = self.graph.attention_rows(index), self.graph.head_columns(index)
         layer = self.folded.layers[index]
         segment = _Segment.of(self.mix(rows, columns.start), layer.qkv, self.config.norm_eps, self.taping)
         with torch.set_grad_enabled(self.taping):
-            written = layer.attention(segment.projected.view(rows.stop - rows.start, self.b, self.t, -1), self.rotation)
-        self.write(self.sources, columns, written.detach())
-        reader = self.graph.mlp_row(index) + int(self.graph.parallel)
-        self.remember(_Block([segment], written, columns, reader, rows, columns.start))
+            hidden = layer.attention(segment.projected.view(rows.stop - rows.start, self.b, self.t, -1), self.rotation)
+        self.finish(self.sources, _Block([segment], hidden, layer.o, columns, rows, columns.start), layer.o_bias)
 
     def mlp(self, index: int) -> None:
         row, column = self.graph.mlp_row(index), self.graph.mlp_column(index)
@@ -257,13 +269,9 @@ class MaskedPass:
         layer = self.folded.layers[index]
         segment = _Segment.of(self.mix(rows, n_sources), layer.mlp_in[None], self.config.norm_eps, self.taping)
         with torch.set_grad_enabled(self.taping):
-            written = layer.mlp(segment.projected, self.config.activation)
-        self.write(self.sources, columns, written.detach())
-        self.remember(_Block([segment], written, columns, row + 1, rows, n_sources))
-
-    def remember(self, block: _Block) -> None:
-        if self.taping:
-            self.blocks.append(block)
+            hidden = layer.mlp(segment.projected, self.config.activation)
+        block = _Block([segment], hidden, layer.mlp_out[None], columns, rows, n_sources)
+        self.finish(self.sources, block, layer.mlp_out_bias)
 
     def logits(self, inputs: Tensor) -> Tensor:
         self.final = inputs.clone().requires_grad_() if self.taping else inputs
@@ -285,15 +293,16 @@ class MaskedPass:
         keys_values = _Segment.of(self.mix(self.group.rows, before), layer.qkv[heads:], eps, self.taping)
         with torch.set_grad_enabled(self.taping):
             wide = keys_values.projected.view(2 * heads, self.b, self.t, -1)
-            written = layer.attention_at(queries.projected, wide, self.last, self.rotation, heads)
-        self.write(self.narrow_sources, columns, written.detach())
-        self.remember(_Block([queries, keys_values], written, columns, heads, slice(0, heads), before))
-        n_sources, column = graph.n_sources_of(graph.mlp_row(index)), slice(columns.stop, columns.stop + 1)
-        mlp = _Segment.of(self.mix_narrow(slice(heads, heads + 1), n_sources), layer.mlp_in[None], eps, self.taping)
+            hidden = layer.attention_at(queries.projected, wide, self.last, self.rotation, heads)
+        block = _Block([queries, keys_values], hidden, layer.o, columns, slice(0, heads), before)
+        self.finish(self.narrow_sources, block, layer.o_bias)
+        n_sources, rows = graph.n_sources_of(graph.mlp_row(index)), slice(heads, heads + 1)
+        segment = _Segment.of(self.mix_narrow(rows, n_sources), layer.mlp_in[None], eps, self.taping)
         with torch.set_grad_enabled(self.taping):
-            written = layer.mlp(mlp.projected, self.config.activation)
-        self.write(self.narrow_sources, column, written.detach())
-        self.remember(_Block([mlp], written, column, heads + 1, slice(heads, heads + 1), n_sources))
+            hidden = layer.mlp(segment.projected, self.config.activation)
+        own = slice(columns.stop, columns.stop + 1)
+        block = _Block([segment], hidden, layer.mlp_out[None], own, rows, n_sources)
+        self.finish(self.narrow_sources, block, layer.mlp_out_bias)
         return self.logits(self.mix_narrow(slice(heads + 1, heads + 2), graph.n_sources)[0])
 
     def mix_narrow(self, rows: slice, n_sources: int) -> Tensor:
@@ -320,50 +329,34 @@ class MaskedPass:
             self.narrow_inputs[-1].copy_(self.final.grad)
             self.last_layer_backward()
         else:
+            self.group = self.groups[-1]
             self.inputs[self.graph.logits_row].copy_(self.final.grad.view(self.n, -1))
-            # The logits read the last group's sources as well; the rest of that row is the group's business.
-            self.n_started = self.groups[-1].n_before
-            self.mask_gradient(slice(self.graph.logits_row, self.graph.n_readers), self.n_started, self.graph.n_sources)
+            # Nothing has been sent yet: these buffers hold old numbers, which the first product overwrites.
+            self.n_fresh = self.graph.n_sources
+            self.send(slice(self.graph.logits_row, self.graph.n_readers), self.group.n_before, self.graph.n_sources)
         while self.groups:
             self.group = self.groups.pop()
-            for _ in self.group.layers:
-                self.block_backward(self.blocks.pop())
-                self.block_backward(self.blocks.pop())
-            self.leave_group()
+            for index in reversed(self.group.layers):
+                mlp, attention = self.blocks.pop(), self.blocks.pop()
+                before = self.group.n_before
+                mlp.backward(self.d_sources[mlp.columns])
+                # Of its own layer's sources an MLP reads the heads, which come next.
+                self.send(mlp.own_rows, attention.columns.start, mlp.n_sources)
+                attention.backward(self.d_sources[attention.columns])
+                rows = slice(attention.own_rows.start, mlp.own_rows.stop)
+                self.send(rows, before, self.graph.head_columns(index).start)
+            self.send(self.group.rows, 0, self.group.n_before)
         return self.d_mask
 
-    def block_backward(self, block: _Block) -> None:
-        """Through one wide block: its sources' gradient from later readers, then its own readers' gradients."""
-        later = slice(block.first_reader, self.group.rows.stop)
-        gradient = self.d_sources[block.columns]
-        flat = gradient.view(gradient.shape[0], -1)
-        # Sources of the last group have had nothing yet from later groups, so their buffer holds old numbers.
-        beta = 1 if block.columns.start < self.n_started else 0
-        if later.start < later.stop:
-            flat.addmm_(self.mask[later, block.columns].T, self.flat_inputs(later), beta=beta)
-        elif beta == 0:
-            flat.zero_()
-        block.written.backward(gradient.view_as(block.written))
-        block.segments[0].backward()
-        self.mask_gradient(block.own_rows, self.group.n_before, block.n_sources)
-
-    def leave_group(self) -> None:
-        """What the group's readers send to earlier groups' sources: one product, and one for the mask."""
-        group = self.group
-        before, gradients = group.n_before, self.flat_inputs(group.rows)
-        first = before == self.n_started
-        d_sources = self.d_sources[:before].view(before, -1)
-        d_sources.addmm_(self.mask[group.rows, :before].T, gradients, beta=0 if first else 1)
-        self.mask_gradient(group.rows, 0, before)
-
-    def flat_inputs(self, rows: slice) -> Tensor:
-        return self.inputs[rows].view(rows.stop - rows.start, -1)
-
-    def mask_gradient(self, rows: slice, start: int, stop: int) -> None:
-        """dL/d mask of some rows over the sources from `start` to `stop`."""
-        if stop > start:
-            sources = self.sources[start:stop].view(stop - start, -1)
-            self.d_mask[rows, start:stop] = self.flat_inputs(rows) @ sources.T
+    def send(self, rows: slice, start: int, stop: int) -> None:
+        """What some readers' gradients say to the sources from `start` to `stop`, and to the mask between them."""
+        if stop <= start:
+            return
+        gradients = self.inputs[rows].view(rows.stop - rows.start, -1)
+        pulled = self.d_sources[start:stop].view(stop - start, -1)
+        pulled.addmm_(self.mask[rows, start:stop].T, gradients, beta=0 if stop <= self.n_fresh else 1)
+        self.n_fresh = min(self.n_fresh, start)
+        self.d_mask[rows, start:stop] = gradients @ self.sources[start:stop].view(stop - start, -1).T
 
     def last_layer_backward(self) -> None:
         group = self.groups.pop()
@@ -371,20 +364,19 @@ class MaskedPass:
         mlp, attention = self.blocks.pop(), self.blocks.pop()
         flat = self.narrow_inputs.view(heads + 2, -1)
         d_narrow = torch.zeros_like(self.narrow_mask)
-        for block in (mlp, attention):
-            later = slice(block.first_reader, heads + 2)
-            if self.graph.parallel and block is attention:
-                later = slice(heads + 1, heads + 2)
-            gradient = self.narrow_mask[later, block.columns].T @ flat[later]
-            block.written.backward(gradient.view_as(block.written))
-            for segment in block.segments:
-                segment.backward()
-        for rows, n_sources in ((mlp.own_rows, mlp.n_sources), (attention.own_rows, before)):
+        # Later readers of the MLP: the logits; of the heads: the MLP as well, unless it runs in parallel.
+        for block, first in ((mlp, heads + 1), (attention, heads + int(self.graph.parallel))):
+            gradient = self.narrow_mask[first:, block.columns].T @ flat[first:]
+            block.backward(gradient.view(-1, self.b, self.d))
+        for rows, n_sources in (
+            (attention.own_rows, before),
+            (mlp.own_rows, mlp.n_sources),
+            (slice(heads + 1, heads + 2), self.graph.n_sources),
+        ):
             d_narrow[rows, :n_sources] = flat[rows] @ self.narrow_sources[:n_sources].view(n_sources, -1).T
-        d_narrow[-1] = flat[-1] @ self.narrow_sources.view(self.graph.n_sources, -1).T
         self.d_mask[self.narrow_rows] = d_narrow
         # From here on all is wide: start the sources' gradients with what keys and values, then narrow readers, send.
-        self.group, self.n_started = group, before
-        self.leave_group()
+        self.n_fresh = before
+        self.send(group.rows, 0, before)
         at_last = self.narrow_mask[:, :before].T @ flat
         self.d_sources[:before].index_add_(1, self.places, at_last.view(before, self.b, -1))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal
+from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
 from discogp.masked_pass import Replacement
 
@@ -67,21 +67,20 @@ class _SparsePass:
             inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
         return inputs
 
-    def write(self, columns: slice, live: NDArray[np.int64], written: Tensor) -> None:
-        target = self.sources[self.stored(columns)]
-        if self.replacement is None:
-            target.copy_(written)
-        else:
-            torch.sub(written, self.replacement.of(columns, self.b, self.t)[live], out=target)
+    def less_replacement(self, columns: slice, live: NDArray[np.int64]) -> None:
+        """Take the replacement off what has just been stored: a mask then scales the difference."""
+        if self.replacement is not None:
+            self.sources[self.stored(columns)] -= self.replacement.of(columns, self.b, self.t)[live]
 
     def project(self, inputs: Tensor, weight: Tensor) -> Tensor:
         return torch.bmm(inputs, weight).mul_(root_mean_square_reciprocal(inputs, self.config.norm_eps)[..., None])
 
     def logits(self, last: Tensor) -> Tensor:
         graph, heads = self.graph, self.config.n_heads
+        only = np.array([0])
         if len(self.live) and self.live[0] == 0:
-            embedded = self.folded.embed(self.tokens).view(1, self.b * self.t, -1)
-            self.write(slice(0, 1), np.array([0]), embedded)
+            self.sources[0].copy_(self.folded.embed(self.tokens).view(self.b * self.t, -1))
+            self.less_replacement(slice(0, 1), only)
         rotation = Rotation.of(self.config, self.t, self.tokens.device)
         for index, layer in enumerate(self.folded.layers):
             columns = graph.head_columns(index)
@@ -91,13 +90,17 @@ class _SparsePass:
                 places = np.concatenate([live, live + heads, live + 2 * heads])
                 chosen = torch.from_numpy(places).to(self.tokens.device)
                 projected = self.project(self.mix((start + places).tolist(), columns.start), layer.qkv[chosen])
-                projected = projected.view(len(places), self.b, self.t, -1)
-                self.write(columns, live, layer.of_heads(chosen).attention(projected, rotation))
-            column = graph.mlp_column(index)
-            if self.stored(slice(column, column + 1)).start < self.stored(slice(column, column + 1)).stop:
+                some = layer.of_heads(chosen)
+                hidden = some.attention(projected.view(len(places), self.b, self.t, -1), rotation)
+                write_out(hidden, some.o, some.o_bias, self.sources[self.stored(columns)])
+                self.less_replacement(columns, live)
+            column = slice(columns.stop, columns.stop + 1)
+            own = self.stored(column)
+            if own.stop > own.start:
                 row = graph.mlp_row(index)
                 projected = self.project(self.mix([row], graph.n_sources_of(row)), layer.mlp_in[None])
-                written = layer.mlp(projected, self.config.activation)
-                self.write(slice(column, column + 1), np.array([0]), written)
+                hidden = layer.mlp(projected, self.config.activation)
+                write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.sources[own])
+                self.less_replacement(column, only)
         x = self.mix([graph.logits_row], graph.n_sources).view(self.b, self.t, -1)
         return self.folded.unembed(x[torch.arange(self.b, device=x.device), last])
