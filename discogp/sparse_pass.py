@@ -2,6 +2,7 @@
 
 Axes as in `masked_pass`. A circuit that keeps a few per cent of the edges leaves most heads without a path to the
 logits; their outputs change nothing and are skipped, and so are the columns of dead sources in every product.
+*Late* MLPs, from which every path to the logits stays at its own position, are computed at the last position alone.
 No gradients: this is for looking at circuits, not for finding them.
 """
 
@@ -27,8 +28,7 @@ def sparse_logits(
     replacement: Replacement | None = None,
 ) -> Tensor:
     """Logits [b, V] at the positions `last` [b] of the model that keeps the edges of `edge_mask` [E] and no others."""
-    run = _SparsePass(graph, folded, edge_mask, tokens, replacement)
-    return run.logits(last)
+    return _SparsePass(graph, folded, edge_mask, tokens, last, replacement).logits()
 
 
 class _SparsePass:
@@ -38,6 +38,7 @@ class _SparsePass:
         folded: FoldedWeights,
         edge_mask: NDArray[np.bool_],
         tokens: Tensor,
+        last: Tensor,
         replacement: Replacement | None,
     ) -> None:
         self.graph, self.folded, self.config, self.replacement = graph, folded, folded.config, replacement
@@ -45,13 +46,18 @@ class _SparsePass:
         kept = graph.reaching_logits(edge_mask)
         matrix = np.zeros((graph.n_readers, graph.n_sources), dtype=np.float32)
         matrix[graph.rows[kept], graph.columns[kept]] = 1
-        self.live = np.flatnonzero(matrix.any(0))
+        # A replacement flows at every position; what is late is worked out for zero ablation only.
+        self.late = _late_mlps(graph, matrix) if replacement is None else np.array([], dtype=np.int64)
+        self.live = np.setdiff1d(np.flatnonzero(matrix.any(0)), self.late)
         self.mask = torch.from_numpy(matrix[:, self.live]).to(tokens.device)
+        self.late_mask = torch.from_numpy(matrix[:, self.late]).to(tokens.device)
+        self.places = torch.arange(self.b, device=tokens.device) * self.t + last
         like = folded.source.embed
         self.sources = like.new_empty(len(self.live), self.b * self.t, self.config.d_model)
+        self.late_sources = like.new_empty(len(self.late), self.b, self.config.d_model)
 
     def stored(self, columns: slice) -> slice:
-        """Where the live ones of these sources lie in the compact buffer."""
+        """Where the live ones of these sources, without the late ones, lie in the compact buffer."""
         start, stop = np.searchsorted(self.live, [columns.start, columns.stop])
         return slice(int(start), int(stop))
 
@@ -67,6 +73,15 @@ class _SparsePass:
             inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
         return inputs
 
+    def mix_last(self, row: int, n_sources: int) -> Tensor:
+        """Input [1, b, D] of one reader at the last positions."""
+        if self.replacement is not None:
+            return self.mix([row], n_sources)[:, self.places]
+        n_live, n_late = self.stored(slice(0, n_sources)).stop, int(np.searchsorted(self.late, n_sources))
+        early = self.sources[:n_live].index_select(1, self.places)
+        inputs = torch.einsum("s,sbd->bd", self.mask[row, :n_live], early)
+        return (inputs + torch.einsum("s,sbd->bd", self.late_mask[row, :n_late], self.late_sources[:n_late]))[None]
+
     def less_replacement(self, columns: slice, live: NDArray[np.int64]) -> None:
         """Take the replacement off what has just been stored: a mask then scales the difference."""
         if self.replacement is not None:
@@ -75,7 +90,7 @@ class _SparsePass:
     def project(self, inputs: Tensor, weight: Tensor) -> Tensor:
         return torch.bmm(inputs, weight).mul_(root_mean_square_reciprocal(inputs, self.config.norm_eps)[..., None])
 
-    def logits(self, last: Tensor) -> Tensor:
+    def logits(self) -> Tensor:
         graph, heads = self.graph, self.config.n_heads
         only = np.array([0])
         if len(self.live) and self.live[0] == 0:
@@ -95,12 +110,27 @@ class _SparsePass:
                 write_out(hidden, some.o, some.o_bias, self.sources[self.stored(columns)])
                 self.less_replacement(columns, live)
             column = slice(columns.stop, columns.stop + 1)
-            own = self.stored(column)
-            if own.stop > own.start:
-                row = graph.mlp_row(index)
+            own, row = self.stored(column), graph.mlp_row(index)
+            if column.start in self.late:
+                projected = self.project(self.mix_last(row, graph.n_sources_of(row)), layer.mlp_in[None])
+                hidden = layer.mlp(projected, self.config.activation)
+                place = int(np.searchsorted(self.late, column.start))
+                write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.late_sources[place : place + 1])
+            elif own.stop > own.start:
                 projected = self.project(self.mix([row], graph.n_sources_of(row)), layer.mlp_in[None])
                 hidden = layer.mlp(projected, self.config.activation)
                 write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.sources[own])
                 self.less_replacement(column, only)
-        x = self.mix([graph.logits_row], graph.n_sources).view(self.b, self.t, -1)
-        return self.folded.unembed(x[torch.arange(self.b, device=x.device), last])
+        return self.folded.unembed(self.mix_last(graph.logits_row, graph.n_sources)[0])
+
+
+def _late_mlps(graph: ComputationGraph, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Columns of the MLPs that nothing reads but the logits and other such MLPs: attention alone moves positions."""
+    own_position = {graph.logits_row}
+    late: list[int] = []
+    for layer in reversed(range(graph.n_layers)):
+        readers = np.flatnonzero(matrix[:, graph.mlp_column(layer)])
+        if len(readers) and own_position.issuperset(readers.tolist()):
+            own_position.add(graph.mlp_row(layer))
+            late.insert(0, graph.mlp_column(layer))
+    return np.array(late, dtype=np.int64)
