@@ -66,9 +66,7 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
     try:
         (staging / CIRCUIT_FILE).write_text(text, encoding="utf-8")
         save_file(tensors, staging / MASKS_FILE)
-        (staging / MASKS_FILE).chmod(
-            (staging / CIRCUIT_FILE).stat().st_mode
-        )  # safetensors makes files private
+        (staging / MASKS_FILE).chmod((staging / CIRCUIT_FILE).stat().st_mode)  # safetensors makes files private
         _swap(staging, target)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"cannot write the circuit to {target}: {error}") from error
@@ -159,9 +157,7 @@ def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, ArtifactError):
             raise
-        raise ArtifactError(
-            f"{path} cannot be read as safetensors (cut short or damaged?): {error}"
-        ) from error
+        raise ArtifactError(f"{path} cannot be read as safetensors (cut short or damaged?): {error}") from error
 
 
 def _check_same_edges(circuit: Circuit, tensors: dict[str, NDArray[Any]], source: str) -> None:
@@ -172,9 +168,7 @@ def _check_same_edges(circuit: Circuit, tensors: dict[str, NDArray[Any]], source
         raise ArtifactError(f"{source}: {CIRCUIT_FILE} and {MASKS_FILE} keep different edges")
 
 
-def _scores(
-    tensors: dict[str, NDArray[Any]], graph: ComputationGraph, source: str
-) -> NDArray[np.float32] | None:
+def _scores(tensors: dict[str, NDArray[Any]], graph: ComputationGraph, source: str) -> NDArray[np.float32] | None:
     scores = tensors.get("edge_scores")
     if scores is None:
         return None
@@ -203,9 +197,7 @@ def _weight_masks(
     for name, entry in shapes.items():
         shape = entry.get("shape") if isinstance(entry, dict) else None
         if not isinstance(shape, list) or not all(isinstance(n, int) and 0 <= n < 2**40 for n in shape):
-            raise ArtifactError(
-                f"{source}: the shape of {name} must be a list of sizes, not {str(shape)[:60]}"
-            )
+            raise ArtifactError(f"{source}: the shape of {name} must be a list of sizes, not {str(shape)[:60]}")
         masks[name] = _unpack(tensors[_WEIGHTS + name], tuple(shape), name, source)
     return masks
 

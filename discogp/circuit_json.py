@@ -44,9 +44,7 @@ def circuit_from_json(text: str | bytes, source: str = "the text") -> Circuit:
         try:
             text = text.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ArtifactError(
-                f"{source} is not UTF-8 text, so it is no circuit JSON: {error.reason}"
-            ) from error
+            raise ArtifactError(f"{source} is not UTF-8 text, so it is no circuit JSON: {error.reason}") from error
     document = parse_document(text, source)
     graph, listed = read_edges(document, source)
     scores = _single_file_scores(document, graph, listed, source)
@@ -60,9 +58,7 @@ def write_document(circuit: Circuit, *, single_file: bool) -> str:
     scores = circuit.edge_scores
     if scores is not None and not np.isfinite(scores).all():
         place = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise ArtifactError(
-            f"the score of {circuit.graph.edges[place].name} is {scores[place]}; scores must be finite"
-        )
+        raise ArtifactError(f"the score of {circuit.graph.edges[place].name} is {scores[place]}; scores must be finite")
     kept = circuit.strongest()
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -107,9 +103,7 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
         return [plain(item, f"{where}[{i}]") for i, item in enumerate(items)]
-    raise ArtifactError(
-        f"{where} is a {type(value).__name__}, which JSON cannot hold; use numbers, texts, lists"
-    )
+    raise ArtifactError(f"{where} is a {type(value).__name__}, which JSON cannot hold; use numbers, texts, lists")
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -201,18 +195,14 @@ def _graph(claim: Any, source: str) -> ComputationGraph:
     if not isinstance(parallel, bool):
         raise ArtifactError(f'{source}: "parallel" of the graph is {parallel!r}; it is true or false')
     if 1.5 * (layers * heads) ** 2 > MAX_EDGES:
-        raise ArtifactError(
-            f"{source}: a graph of {layers} layers × {heads} heads is beyond {MAX_EDGES:,} edges"
-        )
+        raise ArtifactError(f"{source}: a graph of {layers} layers × {heads} heads is beyond {MAX_EDGES:,} edges")
     return ComputationGraph(layers, heads, parallel)
 
 
 def _size(claim: dict[str, Any], name: str, source: str) -> int:
     size = claim.get(name)
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_EDGES:
-        raise ArtifactError(
-            f"{source}: {name} of the graph is {str(size)[:40]}; it must be a whole number from 1 on"
-        )
+        raise ArtifactError(f"{source}: {name} of the graph is {str(size)[:40]}; it must be a whole number from 1 on")
     return size
 
 
@@ -220,9 +210,7 @@ def _score(name: str, score: Any, source: str) -> float | None:
     if score is None:
         return None
     if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _FLOAT32_MAX:
-        raise ArtifactError(
-            f"{source}: the score of {name} is {str(score)[:40]}; it must be a finite number or null"
-        )
+        raise ArtifactError(f"{source}: the score of {name} is {str(score)[:40]}; it must be a finite number or null")
     return float(score)
 
 
@@ -245,9 +233,7 @@ def _single_file_scores(
         except (ValueError, TypeError) as error:
             raise ArtifactError(f'{source}: "all_edge_scores" is not base64: {error}') from error
         if len(raw) != 4 * graph.n_edges:
-            raise ArtifactError(
-                f'{source}: "all_edge_scores" has {len(raw)} bytes; {graph.n_edges} edges need 4 each'
-            )
+            raise ArtifactError(f'{source}: "all_edge_scores" has {len(raw)} bytes; {graph.n_edges} edges need 4 each')
         scores = np.frombuffer(raw, dtype="<f4").astype(np.float32)
         check_finite(scores, graph, source)
     scores[list(given)] = list(given.values())
@@ -260,9 +246,7 @@ def _without_weight_masks(document: dict[str, Any], source: str) -> dict[str, An
     if weights is None or not isinstance(provenance, dict):
         return document
     if document.get("searched") == "weights":
-        raise ArtifactError(
-            f"{source} is a circuit of weights, whose masks are in its folder only; open the folder"
-        )
+        raise ArtifactError(f"{source} is a circuit of weights, whose masks are in its folder only; open the folder")
     density = weights.get("density") if isinstance(weights, dict) else None
     noted = {**provenance, "weight_masks_left_out": {"density": density}}
     return {**document, "searched": "edges", "provenance": noted}

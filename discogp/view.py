@@ -178,8 +178,7 @@ def build_view(
     by_name = {node.name: node for node in nodes}
     strengths = _strengths(circuit, [edge.index for _, edge in taken])
     links = tuple(
-        _link(circuit, edge, rank, strength, by_name)
-        for (rank, edge), strength in zip(taken, strengths, strict=True)
+        _link(circuit, edge, rank, strength, by_name) for (rank, edge), strength in zip(taken, strengths, strict=True)
     )
     return GraphView(
         nodes=nodes,
@@ -287,22 +286,17 @@ def _place(
 
     degrees = _degrees(graph, circuit)
     placed = tuple(
-        ViewNode(node.name, node.kind, node.layer, node.head, *position(node), *degrees[node.name])
-        for node in nodes
+        ViewNode(node.name, node.kind, node.layer, node.head, *position(node), *degrees[node.name]) for node in nodes
     )
     return placed, tuple((float(row_of[layer]), f"L{layer}") for layer in layers), width
 
 
-def _link(
-    circuit: Circuit, edge: Edge, rank: int, strength: float, nodes: Mapping[str, ViewNode]
-) -> ViewLink:
+def _link(circuit: Circuit, edge: Edge, rank: int, strength: float, nodes: Mapping[str, ViewNode]) -> ViewLink:
     source, target = nodes[edge.source], nodes[edge.target]
     same_column = abs(source.x - target.x) < 0.3
     roundness = _column_roundness(edge.kind, target.y - source.y) if same_column else PULL[edge.kind]
     score = None if circuit.edge_scores is None else float(str(circuit.edge_scores[edge.index]))
-    return ViewLink(
-        edge.name, edge.source, edge.target, edge.kind, score, rank, strength, same_column, roundness
-    )
+    return ViewLink(edge.name, edge.source, edge.target, edge.kind, score, rank, strength, same_column, roundness)
 
 
 @cache

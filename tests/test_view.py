@@ -118,9 +118,7 @@ def test_parallel_edges_of_a_pair_have_curves_of_their_own() -> None:
     graph = ComputationGraph(30, 1)
     for link in build_view(Circuit.full(graph), None).links:
         if link.same_column and link.source != "input":
-            source, target = (
-                int(name.split(".")[0][1:]) for name in (link.source, link.target.replace("m", "a"))
-            )
+            source, target = (int(name.split(".")[0][1:]) for name in (link.source, link.target.replace("m", "a")))
             out = (target - source) * (1 + link.roundness) * math.sin(link.roundness * math.pi / 2) / 4
             assert 0.08 < out < 2
 

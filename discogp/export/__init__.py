@@ -90,9 +90,7 @@ def export(
     except OSError as error:
         raise ArtifactError(f"{str(target)[:80]} cannot be the name of a file: {error.strerror}") from error
     if taken:
-        raise ArtifactError(
-            f"{target} is a folder; give the name of a file, such as {target / f'circuit.{format}'}"
-        )
+        raise ArtifactError(f"{target} is a folder; give the name of a file, such as {target / f'circuit.{format}'}")
     if not parent:
         raise ArtifactError(f"there is no folder {target.parent} to write {target.name} into; make it first")
     content = render(circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title)
@@ -116,9 +114,7 @@ def _left(circuit: Circuit, off: Collection[str]) -> Circuit:
 
 def _from_svg(text: str, format: str, scale: float, pixels: float) -> bytes:
     if not 0.1 <= scale <= 10 or pixels * scale**2 > MAX_PNG_PIXELS:
-        raise ArtifactError(
-            f"scale is {scale}; it must be from 0.1 to 10 and stay below {MAX_PNG_PIXELS:,} pixels"
-        )
+        raise ArtifactError(f"scale is {scale}; it must be from 0.1 to 10 and stay below {MAX_PNG_PIXELS:,} pixels")
     try:
         import cairosvg
     except (ImportError, OSError) as error:
@@ -128,9 +124,7 @@ def _from_svg(text: str, format: str, scale: float, pixels: float) -> bytes:
         ) from error
     source = text.encode("utf-8")
     made = (
-        cairosvg.svg2pdf(bytestring=source)
-        if format == "pdf"
-        else cairosvg.svg2png(bytestring=source, scale=scale)  # type: ignore[arg-type]  # takes a float
+        cairosvg.svg2pdf(bytestring=source) if format == "pdf" else cairosvg.svg2png(bytestring=source, scale=scale)  # type: ignore[arg-type]  # takes a float
     )
     if not made:
         raise ArtifactError(f"CairoSVG made no {format}")

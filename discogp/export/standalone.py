@@ -58,8 +58,6 @@ def _metrics_table(view: GraphView) -> str:
     head = "".join(f"<th>{escape(METRICS[name])}</th>" for name in columns)
     rows = []
     for part, numbers in view.metrics:
-        cells = "".join(
-            f"<td>{numbers[name]:.3f}</td>" if name in numbers else "<td></td>" for name in columns
-        )
+        cells = "".join(f"<td>{numbers[name]:.3f}</td>" if name in numbers else "<td></td>" for name in columns)
         rows.append(f"<tr><th>{escape(PART_LABELS[part])}</th>{cells}</tr>")
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

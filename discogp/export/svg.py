@@ -186,9 +186,7 @@ def _legend(view: GraphView, palette: dict[str, Any], height: float) -> list[str
     counts = {kind: sum(link.kind == kind for link in view.links) for kind in KIND_LABELS}
     n_off = sum(view.is_off(link) for link in view.links)
     entries = [
-        (palette["edges"][kind], f"{label} ({counts[kind]:,})")
-        for kind, label in KIND_LABELS.items()
-        if counts[kind]
+        (palette["edges"][kind], f"{label} ({counts[kind]:,})") for kind, label in KIND_LABELS.items() if counts[kind]
     ]
     if n_off:
         entries.append((palette["off"], f"off ({n_off:,})"))

@@ -25,9 +25,7 @@ def vis_network() -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ArtifactError(
-            f"this pyvis has no vis-network {VIS_VERSION}: pip install pyvis==0.3.2"
-        ) from error
+        raise ArtifactError(f"this pyvis has no vis-network {VIS_VERSION}: pip install pyvis==0.3.2") from error
 
 
 def javascript() -> str:

@@ -22,7 +22,7 @@ import torch
 import transformers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from discogp.errors import ModelError
 from discogp.models import mini_text
@@ -75,12 +75,18 @@ def score(model: GPT2LMHeadModel, prompts: Prompts) -> Score:
     return Score(n, right / n, first / n, difference / n)
 
 
+def _bos_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    found = tokenizer.convert_tokens_to_ids(mini_text.BOS)
+    assert isinstance(found, int)
+    return found
+
+
 def task_prompts(tokenizer: PreTrainedTokenizerFast, split: str, n: int = 1000, seed: int = 0) -> dict[str, Prompts]:
     """Prompts of both tasks from one split. ModelError if the tokenizer lacks any of their words."""
     found = {}
     for task in mini_text.TASKS:
         splits = get_task(task).splits(SplitSizes(train=n, validation=n, test=n), seed)
-        encoded = encode(getattr(splits, split), tokenizer, tokenizer.bos_token_id)
+        encoded = encode(getattr(splits, split), tokenizer, _bos_id(tokenizer))
         if encoded.dropped:
             raise ModelError(f"the training text lacks words of the {split} prompts of {task!r}: {encoded.dropped}")
         found[task] = encoded.prompts
@@ -114,8 +120,8 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=_bos_id(tokenizer),
+            eos_token_id=_bos_id(tokenizer),
         )
     )
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -201,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
     model, tokenizer = train(settings, options.seed)
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     save(model, tokenizer, options.out)
-    loaded = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.float32).eval()
+    loaded = GPT2LMHeadModel.from_pretrained(options.out, dtype=torch.float32).eval()
     read = AutoTokenizer.from_pretrained(options.out)
     scores = {
         split: {task: score(loaded, prompts) for task, prompts in task_prompts(read, split).items()}

@@ -24,8 +24,7 @@ from discogp.graph import ComputationGraph
 
 GRAPH = ComputationGraph(4, 8)
 HOSTILE = (
-    "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>]]>"
-    "&\"'\x00\x1b\ud800\u2028é {{7*7}} $title"
+    "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>]]>&\"'\x00\x1b\ud800\u2028é {{7*7}} $title"
 )
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -35,9 +34,7 @@ def a_circuit(n_edges: int = 60, graph: ComputationGraph = GRAPH, **provenance) 
     mask = np.zeros(graph.n_edges, dtype=bool)
     mask[np.argsort(-scores)[:n_edges]] = True
     metrics = {"full": {"accuracy": 0.98}, "circuit": {"accuracy": 0.9, "kl": 0.2}}
-    return Circuit(
-        graph, mask, scores, provenance={"model": "mini", "task": "ioi", "metrics": metrics} | provenance
-    )
+    return Circuit(graph, mask, scores, provenance={"model": "mini", "task": "ioi", "metrics": metrics} | provenance)
 
 
 def link_titles(svg: bytes) -> set[str]:
@@ -190,9 +187,7 @@ def test_an_empty_circuit_exports(format: str, theme) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_hostile_names_stay_text(format: str) -> None:
-    circuit = a_circuit(
-        model=HOSTILE, task=HOSTILE, metrics={HOSTILE: HOSTILE, "full": {"accuracy": HOSTILE}}
-    )
+    circuit = a_circuit(model=HOSTILE, task=HOSTILE, metrics={HOSTILE: HOSTILE, "full": {"accuracy": HOSTILE}})
     content = render(circuit, format)
     assert content
     if format == "svg":

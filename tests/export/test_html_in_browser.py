@@ -48,15 +48,11 @@ def page(browser: Any) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on(
-        "console", lambda message: page.problems.append(message.text) if message.type == "error" else None
-    )
+    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
     page.on(
         "request",
         lambda request: (
-            page.problems.append(request.url)
-            if not request.url.startswith(("file:", "data:", "blob:"))
-            else None
+            page.problems.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None
         ),
     )
     yield page
