@@ -3,7 +3,7 @@
 Axes: prompt b, vocabulary V, edge e. Accuracy: share of prompts whose right answer's logit is above the wrong
 one's. Top-1: share whose most likely token of the whole vocabulary is a right answer. KL: KL(full ‖ circuit) at the
 last position over the whole vocabulary, in nats, mean over prompts. Logit difference: right minus wrong, mean.
-Source of the measures: arXiv 2407.03779, section 4; METHOD of the reference's errors: see the tests.
+Source of the measures: arXiv 2407.03779, section 4.
 """
 
 from __future__ import annotations
