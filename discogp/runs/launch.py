@@ -22,6 +22,7 @@ from discogp.runs.store import Run, RunStore, Unreadable
 
 _START_TIME = 30.0  # seconds that a run may wait for its process to be started
 _PATIENCE = 0.3  # seconds between asking a worker to stop and making it stop
+_DEATH = 5.0  # seconds that the system may take to end a process that it was told to kill
 
 
 def start(store: RunStore, run: Run) -> Run:
@@ -75,13 +76,21 @@ def cancel(store: RunStore, run_id: str) -> Run:
     process = store.process(run_id)
     if process is not None:
         _signal_group(process[0], signal.SIGTERM)
-        deadline = time.monotonic() + _PATIENCE
-        while is_alive(*process) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if is_alive(*process):
+        if not _ends(process, _PATIENCE):
             # Python handles a signal between two bytecodes; a long tensor operation does not wait for that.
             _signal_group(process[0], signal.SIGKILL)
+            _ends(process, _DEATH)
     return store.finish(run_id, "cancelled")
+
+
+def _ends(process: tuple[int, str | None], seconds: float) -> bool:
+    """Wait for a process to end; whether it did."""
+    deadline = time.monotonic() + seconds
+    while is_alive(*process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def is_alive(pid: int, ticks: str | None) -> bool:

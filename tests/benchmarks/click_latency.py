@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.browser.conftest import QUIET, chromium, serve
+from tests.browser.conftest import serve
+from tests.conftest import QUIET, chromium
 
 # Resolves with the milliseconds from now until the table's revision has changed. The observer sees the whole
 # document, since Streamlit may replace the table's element rather than change it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,7 @@ from discogp.circuit import Circuit
 from discogp.export import export
 from discogp.graph import ComputationGraph
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+pytestmark = pytest.mark.browser
 
 GRAPH = ComputationGraph(4, 8)
 HOSTILE = "</script><script>window.broken = 1</script><img src=x onerror='window.broken = 1'>"
@@ -29,17 +24,6 @@ def a_circuit(n_edges: int = 60) -> Circuit:
     scores = np.random.default_rng(0).normal(size=GRAPH.n_edges).astype(np.float32)
     mask = scores >= np.sort(scores)[-n_edges] if n_edges else np.zeros(GRAPH.n_edges, dtype=bool)
     return Circuit(GRAPH, mask, scores, provenance={"model": HOSTILE, "task": HOSTILE})
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
