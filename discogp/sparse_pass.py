@@ -49,7 +49,8 @@ class _SparsePass:
         # A replacement flows at every position; what is late is worked out for zero ablation only.
         self.late = _late_mlps(graph, matrix) if replacement is None else np.array([], dtype=np.int64)
         self.live = np.setdiff1d(np.flatnonzero(matrix.any(0)), self.late)
-        self.mask = torch.from_numpy(matrix[:, self.live]).to(tokens.device)
+        self.matrix = matrix[:, self.live]
+        self.mask = torch.from_numpy(self.matrix).to(tokens.device)
         self.late_mask = torch.from_numpy(matrix[:, self.late]).to(tokens.device)
         self.places = torch.arange(self.b, device=tokens.device) * self.t + last
         like = folded.source.embed
@@ -72,6 +73,40 @@ class _SparsePass:
             # Dead sources count here: their edges are off, so their replacement flows.
             inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
         return inputs
+
+    def project_mix(self, rows: list[int], n_sources: int, weight: Tensor) -> Tensor:
+        """What readers [r] make of their inputs through `weight` [r, D, e], normed: [r, n, e].
+
+        In a sparse circuit many readers read the same few sources: each different input is made once, as a plain
+        sum, and all its readers project it in one product. Where they differ too much, one matrix product mixes all.
+        """
+        n_live = self.stored(slice(0, n_sources)).stop
+        different, which = np.unique(self.matrix[rows, :n_live], axis=0, return_inverse=True)
+        if different.sum() > n_live + len(different):
+            return self.project(self.mix(rows, n_sources), weight)
+        out = weight.new_zeros(len(rows), self.b * self.t, weight.shape[-1])
+        for index, row in enumerate(different):
+            x = self.sum_of(np.flatnonzero(row).tolist(), n_sources)
+            if x is None:
+                continue
+            readers = torch.from_numpy(np.flatnonzero(which.reshape(-1) == index)).to(weight.device)
+            together = weight[readers].transpose(0, 1).reshape(weight.shape[1], -1)
+            projected = (x @ together).mul_(root_mean_square_reciprocal(x, self.config.norm_eps)[..., None])
+            out[readers] = projected.view(len(x), len(readers), -1).transpose(0, 1)
+        return out
+
+    def sum_of(self, places: list[int], n_sources: int) -> Tensor | None:
+        """The sum [n, D] of these stored sources, None for nothing at all. Not to be written to."""
+        if self.replacement is not None:
+            shape = (self.b * self.t, self.config.d_model)
+            total = self.replacement.prefix_sum(n_sources, self.b, self.t).expand(1, *shape)[0]
+        elif places:
+            total, places = self.sources[places[0]], places[1:]
+        else:
+            return None
+        for done, place in enumerate(places):
+            total = total + self.sources[place] if not done else total.add_(self.sources[place])
+        return total
 
     def mix_last(self, row: int, n_sources: int) -> Tensor:
         """Input [1, b, D] of one reader at the last positions."""
@@ -104,7 +139,7 @@ class _SparsePass:
                 start = graph.attention_rows(index).start
                 places = np.concatenate([live, live + heads, live + 2 * heads])
                 chosen = torch.from_numpy(places).to(self.tokens.device)
-                projected = self.project(self.mix((start + places).tolist(), columns.start), layer.qkv[chosen])
+                projected = self.project_mix((start + places).tolist(), columns.start, layer.qkv[chosen])
                 some = layer.of_heads(chosen)
                 hidden = some.attention(projected.view(len(places), self.b, self.t, -1), rotation)
                 write_out(hidden, some.o, some.o_bias, self.sources[self.stored(columns)])
@@ -117,7 +152,7 @@ class _SparsePass:
                 place = int(np.searchsorted(self.late, column.start))
                 write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.late_sources[place : place + 1])
             elif own.stop > own.start:
-                projected = self.project(self.mix([row], graph.n_sources_of(row)), layer.mlp_in[None])
+                projected = self.project_mix([row], graph.n_sources_of(row), layer.mlp_in[None])
                 hidden = layer.mlp(projected, self.config.activation)
                 write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.sources[own])
                 self.less_replacement(column, only)
