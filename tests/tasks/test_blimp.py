@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from discogp.errors import TaskError
-from discogp.paths import home
 from discogp.tasks import SplitSizes, get_task
 from discogp.tasks.blimp import read_blimp
 
-# The folder with BLiMP's .jsonl files; the data are not part of this repository.
-FOLDER = Path(os.environ.get("DISCOGP_BLIMP") or home() / "blimp")
+# The folder with BLiMP's .jsonl files; the data are not part of this repository, but may lie beside it.
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "blimp"
+FOLDER = Path(os.environ.get("DISCOGP_BLIMP") or BESIDE)
 REAL = FOLDER / "anaphor_number_agreement.jsonl"
 
 
