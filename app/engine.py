@@ -6,6 +6,7 @@ after the other, and whoever needs one looks at its future. No Streamlit here: i
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import OrderedDict
@@ -101,6 +102,10 @@ class Engine:
         data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
         _ = (session.circuit, session.complement)  # computed now, not at the first click
+        # Streamlit collects garbage after every run of a script, that is after every click, and the page waits for
+        # it: a quarter of a second, once the libraries' million objects are loaded. Frozen, they are not looked at.
+        gc.collect()
+        gc.freeze()
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
