@@ -11,12 +11,9 @@ faithful and complete enough, never simply the last, since accuracy swings while
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -37,6 +34,7 @@ from discogp.settings import (
     preset,
 )
 from discogp.tasks import Prompts, Task, get_task
+from discogp.versions import versions
 
 __all__ = [
     "PRESETS",
@@ -143,6 +141,7 @@ class _Search:
         phases = {"weights": [config.weights], "edges": [config.edges], "both": [config.weights, config.edges]}
         self.evaluator = Evaluator(model, data.validation, config.ablation)
         self.clock = _Clock(sum(phase.steps for phase in phases[config.mask]))
+        self.full_log_probs: dict[int, Tensor] = {}  # by place in the training split, both phases share them
         self.history: list[dict[str, Any]] = []
         self.done = 0
 
@@ -159,7 +158,6 @@ class _Search:
             weight_masks = best.candidate.weight_masks
         if self.config.mask != "weights":
             best = _Best()
-            self.clock.enter(self.done)
             phase = EdgePhase(self.model, self.train, self.config, self.generator, weight_masks)
             yield from self._phase(phase, best)
             last = phase.candidate()
@@ -195,7 +193,7 @@ class _Search:
 
     def _batches(self) -> Iterator[tuple[Prompts, Tensor | None]]:
         """Endless shuffled batches, with the full model's log-probabilities [b, V] where the objective needs them."""
-        known: dict[int, Tensor] = {}
+        known = self.full_log_probs
         size = min(self.config.batch_size, len(self.train))
         while True:
             order = torch.randperm(len(self.train), generator=self.shuffler).tolist()
@@ -253,16 +251,6 @@ class _Search:
                 **self.data.recipe(),
             },
         )
-
-
-def versions() -> dict[str, str]:
-    """Of everything that a result depends on."""
-    packages = ("discogp-explorer", "torch", "transformers", "transformer-lens")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _losses(report: StepReport) -> dict[str, float]:

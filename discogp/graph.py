@@ -11,7 +11,6 @@ Names are the field's usual ones, which the MIB benchmark's files use as well: `
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -23,8 +22,6 @@ from discogp.errors import GraphError
 
 NodeKind = Literal["input", "head", "mlp", "logits"]
 EdgeKind = Literal["q", "k", "v", "mlp", "logits"]
-
-_READER = re.compile(r"(?P<node>a\d+\.h\d+)<(?P<role>[qkv])>|(?P<mlp>m\d+)|(?P<logits>logits)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +245,3 @@ class ComputationGraph:
 
     def to_json(self) -> dict[str, int | bool]:
         return {"n_layers": self.n_layers, "n_heads": self.n_heads, "parallel": self.parallel}
-
-
-def edge_name_is_wellformed(name: str) -> bool:
-    """Whether a text has the grammar of an edge name, in whatever graph."""
-    source, arrow, reader = name.partition("->")
-    known_source = source == "input" or re.fullmatch(r"a\d+\.h\d+|m\d+", source) is not None
-    return bool(arrow) and known_source and _READER.fullmatch(reader) is not None

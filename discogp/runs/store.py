@@ -21,13 +21,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
 from typing import Any, Literal, get_args
 
 from discogp import paths
 from discogp.errors import ArtifactError
+from discogp.versions import versions
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: tuple[str, ...] = get_args(State)
@@ -37,7 +36,6 @@ _RUN_FILE = "run.json"
 _PROCESS_FILE = "process.json"
 _PROGRESS_FILE = "progress.jsonl"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_RECORDED = ("torch", "transformers", "transformer-lens", "numpy", "discogp-explorer")
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class RunStore:
         now = datetime.now(UTC)
         stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{Path(settings.model).name}-{settings.task}").strip("-").lower()
         run_id = f"{now:%Y%m%d-%H%M%S}-{stem[:40]}-{secrets.token_hex(2)}"
-        run = Run(id=run_id, settings=settings, created=now.isoformat(timespec="seconds"), versions=_versions())
+        run = Run(id=run_id, settings=settings, created=now.isoformat(timespec="seconds"), versions=versions())
         self.folder(run_id).mkdir(parents=True)
         self.write(run)
         return run
@@ -210,13 +208,3 @@ def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """Only the fields that this version knows, so that a folder of a later version still opens."""
     names = {f.name for f in fields(kind)}
     return {name: value for name, value in data.items() if name in names}
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": python_version()}
-    for package in _RECORDED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
