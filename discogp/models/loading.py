@@ -61,7 +61,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
     underneath change global state while they load. Raises ModelError.
     """
     name = checked_name(name_or_path)
-    target = _device(device)
+    target = usable_device(device)
     known = registry.find(name)
     folder, hub_name = locate(name, known)
     shown = known.name if known else str(folder) if folder else name
@@ -105,7 +105,7 @@ def _release_memory() -> None:
         trim(0)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     try:
         target = torch.device(device)
     except (RuntimeError, TypeError) as error:

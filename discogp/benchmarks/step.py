@@ -1,0 +1,48 @@
+"""An edge step with the paper's objective against two plain passes (gradients to inputs, candidate logits only)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from discogp.benchmarks.report import Comparison, Side, in_turn, peak_mb
+from discogp.benchmarks.shapes import case
+from discogp.compute import plain_block, unembed
+from discogp.methods.discogp import EdgePhase
+from discogp.models.weights import ModelWeights
+from discogp.settings import PhaseConfig, SearchConfig
+from discogp.tasks.encoding import Prompts
+
+
+def measure(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Comparison:
+    on = case(shape, batch, length, repeats, device)
+    search = SearchConfig(objective="task", edges=PhaseConfig())
+    phase = EdgePhase(on.model, on.prompts, search, torch.Generator(device=on.device).manual_seed(0))
+
+    def plain() -> None:
+        for _ in range(2):
+            _plain_pass(on.model.weights, on.prompts)
+
+    ours, yardstick = in_turn(on.device, repeats, lambda: phase.step(on.prompts, None, 0), plain)
+    return Comparison(
+        "step",
+        on.setting,
+        Side("edge step (kept pass, complement pass, backward, optimizer)", ours),
+        Side("two plain forward and backward passes", yardstick),
+        extra={"peak_mb": peak_mb(on.device)},
+    )
+
+
+def _plain_pass(weights: ModelWeights, prompts: Prompts) -> None:
+    """The yardstick: the unmasked model forward, and backward to its inputs."""
+    t = prompts.tokens.shape[1]
+    x = weights.embed[prompts.tokens]
+    if weights.positions is not None:
+        x = x + weights.positions[:t]
+    x.requires_grad_()
+    out = x
+    for layer in weights.layers:
+        out = plain_block(out, layer, weights.config)
+    ids = torch.cat([prompts.correct, prompts.wrong], 1)
+    logits = unembed(weights, out[:, -1], ids)
+    F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device)).backward()

@@ -1,0 +1,71 @@
+"""`evaluate` and `export`: what to do with a saved circuit."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from discogp.cli.output import add_command, add_json_flag, say, say_json
+from discogp.errors import ConfigError
+
+
+def add_to(commands: Any) -> None:
+    evaluate = add_command(commands, "evaluate", _evaluate, "score a saved circuit")
+    evaluate.add_argument("circuit", type=Path, metavar="DIR")
+    evaluate.add_argument("--split", choices=("train", "validation", "test"), default="test")
+    evaluate.add_argument("--ablation", choices=("zero", "mean", "resample"), help="default: the search's")
+    evaluate.add_argument("--model", help="default: the circuit's")
+    evaluate.add_argument("--task", help="default: the circuit's")
+    evaluate.add_argument("--data", help="file of published data for --task")
+    evaluate.add_argument("--device", default="cpu")
+    add_json_flag(evaluate)
+
+    export = add_command(commands, "export", _export, "write a circuit as a picture or as data")
+    export.add_argument("circuit", type=Path, metavar="DIR")
+    export.add_argument("--format", required=True, help="svg, png, pdf, html, json or graphml")
+    export.add_argument("--out", required=True, type=Path, metavar="FILE")
+    export.add_argument("--max-edges", type=int, help="only the strongest; default: what the format shows well")
+    export.add_argument("--theme", choices=("light", "dark"), default="light")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from discogp import evaluate, load_circuit, load_model
+    from discogp.data import restore
+
+    circuit = load_circuit(options.circuit)
+    name = options.model or circuit.provenance.get("model")
+    if not isinstance(name, str):
+        raise ConfigError("this circuit does not say which model it is of; give one with --model")
+    model = load_model(name, device=options.device)
+    recipe = dict(circuit.provenance)
+    if options.task:
+        recipe["task"], recipe["task_options"] = options.task, {"path": options.data} if options.data else {}
+    data = restore(model, recipe)
+    result = evaluate(model, circuit, getattr(data, options.split), options.ablation).to_json()
+    result |= {"split": options.split, "ablation": options.ablation or circuit.ablation, "searched": circuit.searched}
+    say_json(result) if options.json else say(table(result))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from discogp import load_circuit
+    from discogp.export import export
+
+    path = export(
+        load_circuit(options.circuit), options.format, options.out, max_edges=options.max_edges, theme=options.theme
+    )
+    say(str(path))
+
+
+def table(evaluation: dict[str, Any]) -> str:
+    lines = [f"{'':12} {'accuracy':>9} {'top-1':>9} {'KL (nats)':>10} {'logit diff':>11}"]
+    for name in ("full", "circuit", "complement"):
+        m = evaluation[name]
+        lines.append(f"{name:12} {m['accuracy']:9.3f} {m['top1']:9.3f} {m['kl']:10.4f} {m['logit_diff']:11.3f}")
+    weights = evaluation["weight_density"]
+    lines.append(
+        f"{evaluation['n_edges']:,} edges, {evaluation['edge_density']:.2%}"
+        + ("" if weights is None else f"; {weights:.2%} of the weights")
+        + f"; {evaluation['n']} prompts"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""`discover`: search for a circuit and save it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from discogp.cli.circuits import table
+from discogp.cli.output import add_command, add_json_flag, note, say, say_json
+from discogp.errors import ConfigError
+from discogp.settings import PRESETS, PhaseConfig, SearchConfig, config_from_dict, config_to_dict, preset
+
+
+def add_to(commands: Any) -> None:
+    discover = add_command(commands, "discover", _discover, "search for a circuit and save it")
+    discover.add_argument("--model", required=True, help="a known model, a Hugging Face name or a folder")
+    discover.add_argument("--task", required=True)
+    discover.add_argument("--data", help="file of published data to use instead of the built-in generator (BLiMP)")
+    discover.add_argument("--mask", choices=("edges", "weights", "both"), default="edges")
+    discover.add_argument("--preset", choices=PRESETS, default="balanced")
+    discover.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="e.g. edges.steps=300")
+    discover.add_argument("--seed", type=int, default=0)
+    discover.add_argument("--train", type=int, default=256, help="prompts in the training split")
+    discover.add_argument("--validation", type=int, default=128)
+    discover.add_argument("--test", type=int, default=256)
+    discover.add_argument("--all-prompts", action="store_true", help="keep prompts the full model gets wrong")
+    discover.add_argument("--device", default="cpu")
+    discover.add_argument("--out", required=True, type=Path, metavar="DIR")
+    add_json_flag(discover)
+
+
+def _discover(options: argparse.Namespace) -> None:
+    from discogp import discover, evaluate, load_model, prepare, save_circuit
+    from discogp.artifact import check_replaceable
+    from discogp.tasks import SplitSizes, get_task
+
+    last = options.out.with_name(f"{options.out.name}-last")
+    for folder in (options.out, last):
+        check_replaceable(folder)  # before minutes of work, not after
+    task = get_task(options.task, **({"path": options.data} if options.data else {}))
+    sizes = SplitSizes(options.train, options.validation, options.test)
+    model = load_model(options.model, device=options.device)
+    config = preset(options.preset, options.mask, model.graph.n_edges, seed=options.seed)
+    config = _with_settings(config, options.set)
+    data = prepare(model, task, sizes, options.seed, only_known=not options.all_prompts)
+    for message in data.notes:
+        note(f"note: {message}")
+    note(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, those are kept")
+    final = None
+    for progress in discover(model, data, config):
+        final = progress
+        if progress.validation:
+            note(_progress_line(progress))
+    assert final is not None
+    assert final.circuit is not None
+    evaluation = evaluate(model, final.circuit, data.test).to_json()
+    circuit = replace(final.circuit, provenance={**final.circuit.provenance, "metrics": evaluation})
+    save_circuit(circuit, options.out)
+    if final.last_circuit is not None:
+        save_circuit(final.last_circuit, last)
+    result = {"out": str(options.out), "best_step": final.best_step, "seconds": round(final.elapsed, 1), **evaluation}
+    say_json(result) if options.json else say(table(evaluation) + f"\n{final.elapsed:.1f} s; saved in {options.out}")
+
+
+def _with_settings(config: SearchConfig, assignments: Sequence[str]) -> SearchConfig:
+    """`edges.steps=300 objective=kl` on top of a preset; ConfigError names what is wrong."""
+    data = config_to_dict(config)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment!r} has no value; write it as name=value, such as edges.steps=300")
+        phase, dot, name = key.rpartition(".")
+        target = data.get(phase) if dot else data
+        if not isinstance(target, dict) or name not in target or isinstance(target[name], dict):
+            known = [f.name for f in fields(SearchConfig) if f.name not in ("edges", "weights")]
+            known += [f"{part}.{f.name}" for part in ("edges", "weights") for f in fields(PhaseConfig)]
+            raise ConfigError(f"there is no setting {key!r}; allowed: {', '.join(known)}")
+        try:
+            target[name] = type(target[name])(text)
+        except ValueError:
+            raise ConfigError(f"{key} is {text!r}; give a {type(target[name]).__name__}") from None
+    return config_from_dict(data)
+
+
+def _progress_line(progress: Any) -> str:
+    v = progress.validation
+    return (
+        f"{progress.phase:7} {progress.step:>5}/{progress.total_steps}  accuracy {v['accuracy']:.3f}  "
+        f"complement {v['complement_accuracy']:.3f}  KL {v['kl']:.3f}  density {v['density']:.4f}  "
+        f"{progress.elapsed:.0f} s, {progress.eta:.0f} s left"
+    )

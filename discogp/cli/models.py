@@ -1,0 +1,32 @@
+"""`models`: what can be loaded, and bringing it here."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from discogp.cli.output import add_command, add_json_flag, note, say, say_json
+
+
+def add_to(commands: Any) -> None:
+    models = commands.add_parser("models", help="known models").add_subparsers(required=True, metavar="list|get")
+    add_json_flag(add_command(models, "list", _models_list, "what is known, and what is on this machine"))
+    add_command(models, "get", _models_get, "bring a model to this machine").add_argument("name")
+
+
+def _models_list(options: argparse.Namespace) -> None:
+    from discogp.models.registry import list_models
+
+    known = list_models()
+    if options.json:
+        say_json([{"name": m.name, "title": m.title, "available": m.available()} for m in known])
+        return
+    for model in known:
+        say(f"{model.name:14} {'ready  ' if model.available() else 'not here'}  {model.title}: {model.description}")
+    say("Any Hugging Face name or local folder of the GPT-2 and Llama families works as well.")
+
+
+def _models_get(options: argparse.Namespace) -> None:
+    from discogp.models.registry import get_model
+
+    say(str(get_model(options.name).get(lambda message, share: note(f"{share:4.0%} {message}"))))
