@@ -24,7 +24,9 @@ from discogp.data import TaskData, prepare
 from discogp.errors import ConfigError
 from discogp.evaluation import Evaluation, Evaluator
 from discogp.masked_transformer import MaskedTransformer
-from discogp.methods.discogp import Candidate, EdgePhase, Phase, StepReport, WeightPhase
+from discogp.methods.edge_phase import EdgePhase
+from discogp.methods.phase import Candidate, Phase, StepReport
+from discogp.methods.weight_phase import WeightPhase
 from discogp.settings import (
     PRESETS,
     PhaseConfig,

@@ -106,6 +106,13 @@ class SearchConfig(_Checked):
         choices=get_args(Ablation),
     )
     batch_size: int = _setting(32, "Prompts in a step.", min=1, max=4096)
+    micro_batch: int = _setting(
+        0,
+        "Prompts that go through the model at once, gradients being added up over a batch: less memory, the same "
+        "circuit within rounding. 0: as many as fit into memory.",
+        min=0,
+        max=4096,
+    )
     seed: int = _setting(0, "Seed of the splits, the order of prompts, and the masks' noise.", min=0, max=2**31 - 1)
     evaluations: int = _setting(
         20, "How often, in each phase, the thresholded circuit is scored on the validation split.", min=1, max=1000

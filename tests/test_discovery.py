@@ -16,10 +16,10 @@ from discogp.errors import ConfigError
 from discogp.evaluation import evaluate
 from discogp.masked_transformer import MaskedTransformer, load_model
 from discogp.masks import weight_fields
-from discogp.methods import discogp as method
+from discogp.methods.edge_phase import EdgePhase
 from discogp.objectives import completeness_loss, kl_divergence, task_cross_entropy
 from discogp.settings import PhaseConfig, SearchConfig
-from discogp.tasks import Example, Prompts
+from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
 QUICK = PhaseConfig(steps=6, learning_rate=0.5, initial_logit=1.0, sparsity_start=1.0, sparsity_peak=20.0)
@@ -31,21 +31,9 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load_model(build(tmp_path_factory.mktemp(request.param)))
 
 
-def prompts_of(model: MaskedTransformer, n: int, seed: int) -> Prompts:
-    """Random prompts whose right answer is what the model itself says, so that it has a behaviour to find."""
-    generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(1, 97, (n, 6), generator=generator)
-    lengths = torch.randint(3, 7, (n,), generator=generator)
-    ranked = model.logits(tokens, lengths - 1).argsort(-1, descending=True)
-    examples = tuple(Example(f"{seed} {i}", None, (" a",), (" b",)) for i in range(n))
-    other = torch.randint(1, 97, (n, 6), generator=generator)
-    return Prompts(tokens, lengths, other, ranked[:, :1], ranked[:, 30:31], examples)
-
-
 @pytest.fixture(scope="module")
 def data(model: MaskedTransformer) -> TaskData:
-    splits = [prompts_of(model, n, seed) for seed, n in enumerate((12, 8, 8))]
-    return TaskData(*splits, task_name="random", full_accuracy=1.0, kept_share=1.0)
+    return random_data(model)
 
 
 def config(mask: str, **changes: object) -> SearchConfig:
@@ -157,9 +145,9 @@ def test_mistake_1_the_weight_mask_is_held_throughout_the_edge_phase(
 ) -> None:
     """The reference drops the weight mask after the first evaluation: its edges train on full weights."""
     used: list[tuple[bool, ...]] = []
-    step = method.EdgePhase.step
+    step = EdgePhase.step
 
-    def watched(self: method.EdgePhase, *arguments: object) -> object:
+    def watched(self: EdgePhase, *arguments: object) -> object:
         masks = self.weight_masks
         assert masks is not None
         for name, layer, field, _ in weight_fields(model.weights):
@@ -168,7 +156,7 @@ def test_mistake_1_the_weight_mask_is_held_throughout_the_edge_phase(
         used.append(tuple(bool(mask.all()) for mask in masks.values()))
         return step(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(method.EdgePhase, "step", watched)
+    monkeypatch.setattr(EdgePhase, "step", watched)
     circuit = found(search(model, data, config("both", weights=replace(QUICK, steps=20, sparsity_peak=500.0))))
     assert len(used) == 6
     assert not all(used[-1])
@@ -213,7 +201,7 @@ def test_mistake_5_kl_is_full_to_circuit_in_nats_over_the_vocabulary_mean_over_p
 
 
 def test_mistake_7_mask_logits_are_fp32_and_nothing_asks_for_cuda(model: MaskedTransformer, data: TaskData) -> None:
-    phase = method.EdgePhase(model, data.train, config("edges"), torch.Generator())
+    phase = EdgePhase(model, data.train, config("edges"), torch.Generator())
     assert phase.logits.dtype == torch.float32
     assert phase.logits.device == model.device
 

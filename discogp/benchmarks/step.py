@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from discogp.benchmarks.report import Comparison, Side, in_turn, peak_mb
 from discogp.benchmarks.shapes import case
 from discogp.compute import plain_block, unembed
-from discogp.methods.discogp import EdgePhase
+from discogp.methods.edge_phase import EdgePhase
 from discogp.models.weights import ModelWeights
 from discogp.settings import PhaseConfig, SearchConfig
 from discogp.tasks.encoding import Prompts

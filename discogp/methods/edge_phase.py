@@ -1,16 +1,15 @@
-"""DiscoGP's two phases: a step over weight masks, and a step over edge masks.
+"""The search over edges: a mask over readers and sources, on weights that are held fixed.
 
-Axes: reader r (R), source s (P), batch b. L = L_faithful + λ_c·L_complete + λ_s·L_sparse (arXiv 2407.03779,
-equations 5–8). Both terms of one step use one sample of the mask, m for the kept pass and 1−m for the complement.
-Masks are leaves of those passes; the slope of the relaxed sample and the sparsity term's gradient, both known in closed
-form, are applied afterwards, so no graph is kept over the mask logits. Mask logits are fp32 whatever the model is.
+Axes: reader r (R), source s (P), batch b. Both losses of a step use one sample of the mask, m for the kept pass and
+1−m for the complement. The mask is a leaf of those passes; the slope of the relaxed sample and the sparsity term's
+gradient, both known in closed form, are applied afterwards, so no graph is kept over the mask logits. Mask logits are
+fp32 whatever the model is. Source: arXiv 2407.03779, equations 3–8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,50 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discogp.circuit import Ablation
-from discogp.compute import FoldedWeights, plain_forward
+from discogp.compute import FoldedWeights
 from discogp.evaluation import mean_replacement
 from discogp.masked_pass import Replacement, Workspace
 from discogp.masked_transformer import MaskedTransformer
-from discogp.masks import apply_weight_masks, edge_matrix, edge_vector, sample, weight_fields
+from discogp.masks import apply_weight_masks, edge_matrix, edge_vector, sample
+from discogp.methods.phase import Candidate, Losses, Phase, adamw, parts
 from discogp.objectives import completeness_loss, faithfulness_loss
-from discogp.settings import Objective, PhaseConfig, SearchConfig
+from discogp.settings import Objective, SearchConfig
 from discogp.tasks.encoding import Prompts
 
 # Keep probabilities under which attribution is averaged: the model just broken enough to tell edges apart.
 _ATTRIBUTION_KEEP = (1.0, 0.97, 0.93, 0.88, 0.8)
 _ATTRIBUTION_PROMPTS = 16
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Losses of one step (nats; sparsity: expected density, 0–1)."""
-
-    faithfulness: float
-    completeness: float
-    sparsity: float
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The thresholded masks at some step: plain data, cheap to keep. Edge logits [E]."""
-
-    edge_mask: NDArray[np.bool_]
-    edge_logits: NDArray[np.float32] | None
-    weight_masks: Mapping[str, NDArray[np.bool_]] | None
-
-
-class Phase(Protocol):
-    """One kind of mask under search."""
-
-    name: str
-    config: PhaseConfig
-
-    def step(self, batch: Prompts, full_log_probs: Tensor | None, step: int) -> StepReport: ...
-    def candidate(self) -> Candidate: ...
-
-
-def _adamw(parameters: list[Tensor], config: PhaseConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def candidates(batch: Prompts) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,7 +40,7 @@ def candidates(batch: Prompts) -> tuple[Tensor, Tensor, Tensor]:
     return ids.clamp_min(0), places[:, :n_right], places[:, n_right:]
 
 
-class EdgePhase:
+class EdgePhase(Phase):
     """Mask logits [R, P] over edges, on weights that are held fixed."""
 
     name = "edges"
@@ -85,7 +53,7 @@ class EdgePhase:
         generator: torch.Generator,
         weight_masks: Mapping[str, NDArray[np.bool_]] | None = None,
     ) -> None:
-        self.model, self.config = model, search.edges
+        self.model, self.config, self.micro_batch = model, search.edges, search.micro_batch
         self.objective: Objective = search.objective
         self.ablation: Ablation = search.ablation
         self.generator, self.weight_masks = generator, weight_masks
@@ -105,7 +73,7 @@ class EdgePhase:
             for folded in {id(self.kept): self.kept, id(self.reversed): self.reversed}.values():
                 self.means[id(folded)] = mean_replacement(model, batches, folded)
         self.logits = self._initial_logits(train)
-        self.optimizer = _adamw([self.logits], self.config)
+        self.optimizer = adamw([self.logits], self.config)
 
     def _initial_logits(self, train: Prompts) -> Tensor:
         config, shape = self.config, self.valid.shape
@@ -126,7 +94,8 @@ class EdgePhase:
         for keep in _ATTRIBUTION_KEEP:
             drawn = torch.rand(self.valid.shape, generator=self.generator, device=self.valid.device)
             mask = ((drawn < keep).float() * self.valid).requires_grad_()
-            self._faithfulness(mask, batch, full).backward()
+            for part, places in parts(batch, self.micro_batch):
+                (self._faithfulness(mask, part, full[places]) * (len(part) / len(batch))).backward()
             assert mask.grad is not None
             total += mask.grad.abs()
         return total
@@ -165,77 +134,43 @@ class EdgePhase:
         )
         return completeness_loss(logits, right, wrong)
 
-    def step(self, batch: Prompts, full_log_probs: Tensor | None, step: int) -> StepReport:
-        config = self.config
-        drawn = sample(self.logits.detach(), config.temperature, config.noise_at(step), self.generator)
-        mask = (drawn.hard * self.valid).requires_grad_()
-        faithful = self._faithfulness(mask, batch, full_log_probs)
-        faithful.backward()
-        complete = torch.zeros(())
-        weight = config.completeness_at(step)
-        if weight > 0:
-            complete = self._completeness(mask, batch)
-            (weight * complete).backward()
-        assert mask.grad is not None
+    def begin(self, step: int) -> None:
+        drawn = sample(self.logits.detach(), self.config.temperature, self.config.noise_at(step), self.generator)
+        self._slope = drawn.slope
+        self._mask = (drawn.hard * self.valid).requires_grad_()
+        self._mask.grad = torch.zeros_like(self._mask)
+        self._completeness_weight = self.config.completeness_at(step)
+
+    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
+        faithful = self._faithfulness(self._mask, batch, full_log_probs)
+        (share * faithful).backward()
+        complete = torch.zeros_like(faithful)
+        if self._completeness_weight > 0:
+            complete = self._completeness(self._mask, batch)
+            (share * self._completeness_weight * complete).backward()
+        return Losses(faithful.detach(), complete.detach())
+
+    def gradients(self) -> list[Tensor]:
+        assert self._mask.grad is not None
+        return [self._mask.grad]
+
+    def update(self, step: int) -> float:
+        (gradient,) = self.gradients()
         keep = self.logits.detach().sigmoid()
-        sparsity = config.sparsity_at(step) / self.graph.n_edges
-        self.logits.grad = mask.grad * drawn.slope + (sparsity * keep * (1 - keep)) * self.valid
+        sparsity = self.config.sparsity_at(step) / self.graph.n_edges
+        self.logits.grad = gradient * self._slope + (sparsity * keep * (1 - keep)) * self.valid
         self.optimizer.step()
-        density = float((keep * self.valid).sum()) / self.graph.n_edges
-        return StepReport(float(faithful.detach()), float(complete.detach()), density)
+        return float((keep * self.valid).sum()) / self.graph.n_edges
+
+    def state(self) -> dict[str, Any]:
+        return {"logits": self.logits.detach(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            self.logits.copy_(state["logits"])
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
 
     def candidate(self) -> Candidate:
         logits = edge_vector(self.graph, self.logits).astype(np.float32)
         # An edge without a way to the logits changes nothing in the circuit; to count it would be vanity.
         return Candidate(self.graph.reaching_logits(logits > 0), logits, self.weight_masks)
-
-
-class WeightPhase:
-    """Mask logits over every weight and bias of attention and MLP, all edges kept."""
-
-    name = "weights"
-
-    def __init__(
-        self, model: MaskedTransformer, train: Prompts, search: SearchConfig, generator: torch.Generator
-    ) -> None:
-        self.model, self.config = model, search.weights
-        self.objective: Objective = search.objective
-        self.generator = generator
-        self.logits: dict[str, Tensor] = {}
-        for name, _, _, tensor in weight_fields(model.weights):
-            noise = torch.randn(tensor.shape, generator=generator, device=tensor.device) * self.config.initial_spread
-            self.logits[name] = (self.config.initial_logit + noise).requires_grad_()
-        self.n_weights = sum(logits.numel() for logits in self.logits.values())
-        self.optimizer = _adamw(list(self.logits.values()), self.config)
-
-    def step(self, batch: Prompts, full_log_probs: Tensor | None, step: int) -> StepReport:
-        config, noise = self.config, self.config.noise_at(step)
-        drawn = {
-            name: sample(logits.detach(), config.temperature, noise, self.generator)
-            for name, logits in self.logits.items()
-        }
-        masks = {name: s.hard.requires_grad_() for name, s in drawn.items()}
-        logits = plain_forward(apply_weight_masks(self.model.weights, masks), batch.tokens, batch.last)
-        faithful = faithfulness_loss(logits, full_log_probs, batch.correct, batch.wrong, self.objective)
-        faithful.backward()
-        complete = torch.zeros(())
-        weight = config.completeness_at(step)
-        if weight > 0:
-            others = {name: 1 - mask for name, mask in masks.items()}
-            logits = plain_forward(apply_weight_masks(self.model.weights, others), batch.tokens, batch.last)
-            complete = completeness_loss(logits, batch.correct, batch.wrong)
-            (weight * complete).backward()
-        sparsity, kept = config.sparsity_at(step) / self.n_weights, 0.0
-        for name, parameter in self.logits.items():
-            gradient = masks[name].grad
-            assert gradient is not None
-            keep = parameter.detach().sigmoid()
-            kept += float(keep.sum())
-            gradient = gradient.mul_(drawn[name].slope)
-            parameter.grad = gradient.addcmul_(keep, keep.neg().add_(1), value=sparsity)
-        self.optimizer.step()
-        return StepReport(float(faithful.detach()), float(complete.detach()), kept / self.n_weights)
-
-    def candidate(self) -> Candidate:
-        masks = {name: (logits.detach() > 0).cpu().numpy() for name, logits in self.logits.items()}
-        return Candidate(np.ones(self.model.graph.n_edges, dtype=bool), None, masks)
