@@ -9,8 +9,8 @@ documentation list whatever is registered. Nothing here knows of tokens, tensors
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -21,15 +21,25 @@ SPLIT_NAMES = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One prompt. `correct` and `wrong` are next words with their leading space; `group` names its condition."""
+    """One prompt. `correct` and `wrong` are next words with their leading space; `group` names its condition.
+
+    `sentences`: the whole right and the whole wrong sentence, for a prompt that is what the two have in common. Where
+    they part is then a question of tokens ("scar|f" and "scar|ves" part inside a word), so prompt and answers are read
+    off the sentences when they are encoded, and those given here are the same cut at a word, for people.
+    """
 
     prompt: str
     counterfactual: str | None
     correct: tuple[str, ...]
     wrong: tuple[str, ...]
     group: str = ""
+    sentences: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.sentences is not None:
+            if self.sentences[0] == self.sentences[1] or not all(map(str.strip, self.sentences)):
+                raise TaskError(f"two different sentences are needed, got {self.sentences!r}")
+            return
         if not self.prompt.strip():
             raise TaskError(f"an example needs a prompt, got {self.prompt!r}; give the words before the answer")
         if not self.correct or not self.wrong:
@@ -62,12 +72,17 @@ class SplitSizes:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Three splits that share no prompt. `held_out` says, to people, what the test split has that training lacks."""
+    """Three splits that share no prompt. `held_out` says, to people, what the test split has that training lacks.
+
+    `notes`: what somebody should know before a search on them. `dropped`: items left out while splitting, by reason.
+    """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     held_out: str
+    notes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -83,8 +83,8 @@ def test_two_answers_that_are_one_token_are_dropped() -> None:
 
         unk_token_id = None
 
-        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
-            return {"input_ids": [sum(map(ord, word.lower())) for word in text.split()]}
+        def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[sum(map(ord, word.lower())) for word in text.split()] for text in texts]}
 
     encoded = encode([Example("We saw", None, (" Mary",), (" mary",)), SHORT], Folding(), None)
     assert encoded.dropped == {encoding_module.SAME_TOKEN: 1}
@@ -112,8 +112,42 @@ def test_digits_may_continue_a_number() -> None:
 
         unk_token_id = None
 
-        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
-            return {"input_ids": [ord(letter) for letter in text]}
+        def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[ord(letter) for letter in text] for text in texts]}
 
     prompts = encode([Example("173", None, ("5",), ("2",))], Digits(), None).prompts
     assert prompts.correct.tolist() == [[ord("5")]]
+
+
+def test_of_several_answers_those_that_do_not_fit_are_left_out_and_counted() -> None:
+    example = Example("We saw", None, (" Mary",), (" John", " Mary John", " Zoe"))
+    encoded = encode([example, example], word_tokenizer(TEXT, "You"), 0)
+    assert not encoded.dropped
+    assert (encoded.prompts.wrong >= 0).sum(1).tolist() == [1, 1]
+    assert encoded.answers_left_out == {encoding_module.MULTI_TOKEN: 1, encoding_module.UNKNOWN_ANSWER: 1}
+
+
+def test_sentences_are_cut_at_the_first_token_in_which_they_differ() -> None:
+    pair = Example("We", None, (" saws",), (" sawn",), sentences=("We saws.", "We sawn."))
+    apart = Example("", None, (" We",), (" You",), sentences=("We saw", "You saw"))
+    longer = Example("We", None, (" saw",), (" sawn",), sentences=("We saw", "We sawn"))
+    encoded = encode([pair, apart, longer], byte_tokenizer(), None)
+    (example,) = encoded.prompts.examples
+    assert (example.prompt, example.correct, example.wrong) == ("We saw", ("s",), ("n",))
+    assert encoded.prompts.lengths.tolist() == [6]
+    assert encoded.dropped == {encoding_module.NO_PREFIX: 1, encoding_module.NO_SPLIT: 1}
+    again = encode([example], byte_tokenizer(), None).prompts
+    assert again.examples == (example,)
+
+
+def test_answers_are_read_in_the_context_of_the_whole_prompt_where_its_last_word_alone_differs() -> None:
+    class Positional:
+        """A tokenizer in which a word's token depends on whether it is the text's first."""
+
+        unk_token_id = None
+
+        def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[100 * (i == 0) + len(w) for i, w in enumerate(text.split())] for text in texts]}
+
+    prompts = encode([Example("We saw", None, (" Mary",), (" Ann",))], Positional(), None).prompts
+    assert (prompts.tokens.tolist(), prompts.correct.tolist(), prompts.wrong.tolist()) == ([[102, 3]], [[4]], [[3]])
