@@ -9,8 +9,8 @@ documentation list whatever is registered. Nothing here knows of tokens, tensors
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -72,17 +72,12 @@ class SplitSizes:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Three splits that share no prompt. `held_out` says, to people, what the test split has that training lacks.
-
-    `notes`: what somebody should know before a search on them. `dropped`: items left out while splitting, by reason.
-    """
+    """Three splits that share no prompt. `held_out` says, to people, what the test split has that training lacks."""
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     held_out: str
-    notes: tuple[str, ...] = ()
-    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @runtime_checkable

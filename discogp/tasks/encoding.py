@@ -206,7 +206,7 @@ class _Vocabulary:
         return ids[-1]
 
     def context(self, prompt: str) -> str:
-        """The prompt's last word, with its space or without, if it has the same tokens there as alone; or the prompt."""
+        """The prompt's last word, with its space or without, if its tokens there are those alone; else the prompt."""
         ids = self.ids(prompt)
         for tail in _tails(prompt):
             end = self.ids(tail)
