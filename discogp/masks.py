@@ -70,16 +70,22 @@ def weight_fields(weights: ModelWeights) -> Iterator[tuple[str, int, str, Tensor
                         yield f"{prefix}{index}.{short}{suffix.replace('_', '.')}", index, field + suffix, tensor
 
 
-def apply_weight_masks(weights: ModelWeights, masks: Mapping[str, Tensor]) -> ModelWeights:
-    """A model whose weights are multiplied by their masks, differentiable in them; the given one is unchanged."""
+def with_weights(weights: ModelWeights, changed: Mapping[str, Tensor]) -> ModelWeights:
+    """A model with other tensors for the weights of these mask names; the rest is shared."""
     fields: list[dict[str, Tensor]] = [{} for _ in weights.layers]
-    for name, layer, field, tensor in weight_fields(weights):
-        if name in masks:
-            fields[layer][field] = tensor * masks[name]
+    for name, layer, field, _ in weight_fields(weights):
+        if name in changed:
+            fields[layer][field] = changed[name]
     layers: tuple[LayerWeights, ...] = tuple(
-        replace(layer, **changed) for layer, changed in zip(weights.layers, fields, strict=True)
+        replace(layer, **own) for layer, own in zip(weights.layers, fields, strict=True)
     )
     return replace(weights, layers=layers)
+
+
+def apply_weight_masks(weights: ModelWeights, masks: Mapping[str, Tensor]) -> ModelWeights:
+    """A model whose weights are multiplied by their masks, differentiable in them; the given one is unchanged."""
+    tensors = {name: tensor for name, _, _, tensor in weight_fields(weights)}
+    return with_weights(weights, {name: tensors[name] * mask for name, mask in masks.items() if name in tensors})
 
 
 def circuit_weights(weights: ModelWeights, circuit: Circuit) -> ModelWeights:

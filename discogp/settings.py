@@ -14,6 +14,9 @@ from discogp.circuit import Ablation, Searched
 from discogp.errors import ConfigError
 
 Objective = Literal["task", "kl", "both"]
+Granularity = Literal["weight", "neuron", "head"]
+ATTENTION = ("q", "k", "v", "o")
+MLP = ("in", "gate", "out")
 PRESETS = ("quick", "balanced", "thorough", "paper")
 
 
@@ -89,6 +92,65 @@ class PhaseConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class WeightConfig(PhaseConfig):
+    """The search over weights: which, and how finely."""
+
+    granularity: Granularity = _setting(
+        "weight",
+        "What has a mask logit of its own: every weight; every MLP neuron and every dimension of a head; or every "
+        "head and MLP. The coarser, the less memory.",
+        choices=get_args(Granularity),
+    )
+    layers: str = _setting("all", "Layers whose weights are searched, such as 4-7 or 0,3; the others are kept whole.")
+    components: str = _setting(
+        "all",
+        "What is searched of them: attention, mlp, or single ones of q, k, v, o, in, gate, out (by weight only), with "
+        "commas between; the others are kept whole.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chosen_layers(self.layers)
+        chosen_components(self.components, self.granularity)
+
+
+def chosen_layers(text: str, n_layers: int | None = None) -> frozenset[int]:
+    """The layers (from 0) that "all", "4-7" or "0,3" names. ConfigError for other texts, or layers there are not.
+
+    Without the number of layers only the text is checked.
+    """
+    if isinstance(text, str) and text.strip() == "all":
+        return frozenset(range(n_layers or 0))
+    chosen: set[int] = set()
+    for part in str(text).split(","):
+        first, dash, last = (end.strip() for end in part.partition("-"))
+        ends = (first, last) if dash else (first, first)
+        if not all(end.isascii() and end.isdigit() and len(end) < 6 for end in ends) or int(ends[0]) > int(ends[1]):
+            raise ConfigError(f"layers is {text!r}; write all, a range such as 4-7, or numbers such as 0,3")
+        chosen.update(range(int(ends[0]), int(ends[1]) + 1))
+    if n_layers is not None and max(chosen) >= n_layers:
+        raise ConfigError(f"layers is {text!r}; this model has layers 0 to {n_layers - 1}")
+    return frozenset(chosen)
+
+
+def chosen_components(text: str, granularity: Granularity = "weight") -> frozenset[str]:
+    """The weights that "all", "attention", "mlp" or "q,k" names. ConfigError for other texts, or parts of a unit."""
+    groups = {"all": ATTENTION + MLP, "attention": ATTENTION, "mlp": MLP}
+    chosen: set[str] = set()
+    for part in (part.strip() for part in str(text).split(",")):
+        if part not in groups and part not in groups["all"]:
+            allowed = ", ".join((*groups, *groups["all"]))
+            raise ConfigError(f"components is {text!r}; allowed, with commas between: {allowed}")
+        if part not in groups and granularity != "weight":
+            raise ConfigError(
+                f"components is {text!r}, but by {granularity} weights are searched together; allowed: all, "
+                "attention, mlp; or set granularity to weight"
+            )
+        chosen.update(groups.get(part, (part,)))
+    return frozenset(chosen)
+
+
+@dataclass(frozen=True)
 class SearchConfig(_Checked):
     """A whole search. Same model, task, config and machine: same circuit."""
 
@@ -125,7 +187,10 @@ class SearchConfig(_Checked):
     )
     target_complement: float = _setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
     edges: PhaseConfig = field(default_factory=PhaseConfig, metadata={"help": "The search over edges."})
-    weights: PhaseConfig = field(default_factory=PhaseConfig, metadata={"help": "The search over weights."})
+    weights: WeightConfig = field(default_factory=WeightConfig, metadata={"help": "The search over weights."})
+
+
+PHASES: Mapping[str, type[PhaseConfig]] = {"edges": PhaseConfig, "weights": WeightConfig}
 
 
 def config_to_dict(config: SearchConfig) -> dict[str, Any]:
@@ -146,8 +211,7 @@ def _from_dict(cls: Any, data: Mapping[str, Any], where: str) -> Any:
         if key not in known:
             raise ConfigError(f"there is no setting {key!r}{where}; allowed: {', '.join(known)}")
     values = {
-        key: _from_dict(PhaseConfig, value, f" of {key}") if key in ("edges", "weights") else value
-        for key, value in data.items()
+        key: _from_dict(PHASES[key], value, f" of {key}") if key in PHASES else value for key, value in data.items()
     }
     return cls(**values)
 
@@ -188,7 +252,7 @@ _SMALL = SearchConfig(
         sparsity_end=150.0,
         completeness=0.3,
     ),
-    weights=PhaseConfig(
+    weights=WeightConfig(
         steps=200,
         learning_rate=0.1,
         initial_logit=3.0,
@@ -218,7 +282,7 @@ _DEEP = SearchConfig(
         rise=0.7,
         completeness=0.1,
     ),
-    weights=PhaseConfig(
+    weights=WeightConfig(
         steps=300,
         learning_rate=0.1,
         initial_logit=3.0,
@@ -235,7 +299,7 @@ _DEEP = SearchConfig(
 
 def _paper(mask: Searched, seed: int) -> SearchConfig:
     """The reference release's settings (arXiv 2407.03779): 100 edge and 200 weight epochs of 8 batches."""
-    shared = {"learning_rate": 0.1, "weight_decay": 0.01, "initial_logit": 1.0, "initial_spread": 0.01}
+    shared: dict[str, Any] = {"learning_rate": 0.1, "weight_decay": 0.01, "initial_logit": 1.0, "initial_spread": 0.01}
     return SearchConfig(
         mask=mask,
         seed=seed,
@@ -252,7 +316,7 @@ def _paper(mask: Searched, seed: int) -> SearchConfig:
             fall=0.2,
             **shared,
         ),
-        weights=PhaseConfig(
+        weights=WeightConfig(
             steps=1600,
             temperature=0.01,
             sparsity_start=1.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -18,11 +18,12 @@ from discogp.masked_transformer import MaskedTransformer, load_model
 from discogp.masks import weight_fields
 from discogp.methods.edge_phase import EdgePhase
 from discogp.objectives import completeness_loss, kl_divergence, task_cross_entropy
-from discogp.settings import PhaseConfig, SearchConfig
+from discogp.settings import PhaseConfig, SearchConfig, WeightConfig
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
 QUICK = PhaseConfig(steps=6, learning_rate=0.5, initial_logit=1.0, sparsity_start=1.0, sparsity_peak=20.0)
+QUICK_WEIGHTS = WeightConfig(**asdict(QUICK))
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -37,7 +38,7 @@ def data(model: MaskedTransformer) -> TaskData:
 
 
 def config(mask: str, **changes: object) -> SearchConfig:
-    base = SearchConfig(mask=mask, batch_size=4, evaluations=3, edges=QUICK, weights=QUICK)  # type: ignore[arg-type]
+    base = SearchConfig(mask=mask, batch_size=4, evaluations=3, edges=QUICK, weights=QUICK_WEIGHTS)  # type: ignore[arg-type]
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -157,7 +158,7 @@ def test_mistake_1_the_weight_mask_is_held_throughout_the_edge_phase(
         return step(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(EdgePhase, "step", watched)
-    circuit = found(search(model, data, config("both", weights=replace(QUICK, steps=20, sparsity_peak=500.0))))
+    circuit = found(search(model, data, config("both", weights=replace(QUICK_WEIGHTS, steps=20, sparsity_peak=500.0))))
     assert len(used) == 6
     assert not all(used[-1])
     assert circuit.weight_density is not None

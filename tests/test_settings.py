@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from discogp.errors import ConfigError
-from discogp.settings import PRESETS, PhaseConfig, SearchConfig, config_from_dict, config_to_dict, preset
+from discogp.settings import PRESETS, PhaseConfig, SearchConfig, WeightConfig, config_from_dict, config_to_dict, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -54,6 +54,13 @@ def test_schedules() -> None:
         ({"batch_size": 1.5}, "batch_size is 1.5; give a whole number"),
         ({"batch_size": True}, "batch_size is True; give a whole number"),
         ({"edges": {"learning_rate": float("nan")}}, "learning_rate is nan; it must be between"),
+        ({"weights": {"granularity": "layer"}}, "granularity is 'layer'; allowed: weight, neuron, head"),
+        ({"edges": {"granularity": "head"}}, "no setting 'granularity' of edges"),
+        ({"weights": {"layers": "4-x"}}, "layers is '4-x'; write all, a range such as 4-7"),
+        ({"weights": {"layers": "7-4"}}, "layers is '7-4'"),
+        ({"weights": {"layers": ""}}, "layers is ''"),
+        ({"weights": {"components": "heads"}}, "components is 'heads'; allowed, with commas between: all, attention"),
+        ({"weights": {"components": "q,k", "granularity": "neuron"}}, "but by neuron weights are searched together"),
         ({"edges": {"learning_rate": "fast"}}, "learning_rate is 'fast'; give a number"),
     ],
 )
@@ -68,6 +75,6 @@ def test_unknown_presets_are_refused() -> None:
 
 
 def test_every_setting_explains_itself() -> None:
-    for cls in (SearchConfig, PhaseConfig):
+    for cls in (SearchConfig, PhaseConfig, WeightConfig):
         for name, field in cls.__dataclass_fields__.items():
             assert field.metadata.get("help"), name

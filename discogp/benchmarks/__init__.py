@@ -32,4 +32,5 @@ class Benchmark:
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "step": Benchmark("step", "an edge-search step against two plain forward and backward passes"),
+    "weights": Benchmark("weights", "a weight-search step against the same", repeats=5),
 }

@@ -11,7 +11,7 @@ from typing import Any
 from discogp.cli.circuits import table
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.errors import ConfigError
-from discogp.settings import PRESETS, PhaseConfig, SearchConfig, config_from_dict, config_to_dict, preset
+from discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
 
 
 def add_to(commands: Any) -> None:
@@ -75,8 +75,8 @@ def _with_settings(config: SearchConfig, assignments: Sequence[str]) -> SearchCo
         phase, dot, name = key.rpartition(".")
         target = data.get(phase) if dot else data
         if not isinstance(target, dict) or name not in target or isinstance(target[name], dict):
-            known = [f.name for f in fields(SearchConfig) if f.name not in ("edges", "weights")]
-            known += [f"{part}.{f.name}" for part in ("edges", "weights") for f in fields(PhaseConfig)]
+            known = [f.name for f in fields(SearchConfig) if f.name not in PHASES]
+            known += [f"{part}.{f.name}" for part, kind in PHASES.items() for f in fields(kind)]
             raise ConfigError(f"there is no setting {key!r}; allowed: {', '.join(known)}")
         try:
             target[name] = type(target[name])(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -13,11 +13,12 @@ from discogp.masked_transformer import MaskedTransformer, load_model
 from discogp.methods.edge_phase import EdgePhase
 from discogp.methods.phase import Phase, StepReport
 from discogp.methods.weight_phase import WeightPhase
-from discogp.settings import PhaseConfig, SearchConfig
+from discogp.settings import PhaseConfig, SearchConfig, WeightConfig
 from tests.random_task import prompts_of, random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
 PHASE = PhaseConfig(steps=4, learning_rate=0.05, initial_logit=1.0, attribution_span=2.0, completeness=0.7)
+WEIGHTS = WeightConfig(**asdict(PHASE))
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
@@ -45,7 +46,7 @@ def one_step(
 def test_parts_add_up_to_the_batch(
     model: MaskedTransformer, kind: type[EdgePhase] | type[WeightPhase], objective: str, ablation: str
 ) -> None:
-    search = SearchConfig(objective=objective, ablation=ablation, edges=PHASE, weights=PHASE)  # type: ignore[arg-type]
+    search = SearchConfig(objective=objective, ablation=ablation, edges=PHASE, weights=WEIGHTS)  # type: ignore[arg-type]
     whole, report, after = one_step(kind, model, search)
     assert max(float(g.abs().max()) for g in whole) > 1e-4, "nothing to compare"
     for size in (3, 1):  # 3 does not divide 10, so parts are of unequal size
@@ -67,7 +68,7 @@ def test_a_whole_search_in_parts_finds_the_same_circuit(model: MaskedTransformer
         batch_size=6,
         evaluations=2,
         edges=PHASE,
-        weights=replace(PHASE, steps=3),  # type: ignore[arg-type]
+        weights=replace(WEIGHTS, steps=3),  # type: ignore[arg-type]
     )
     whole, parts = (
         list(discover(model, random_data(model), replace(search, micro_batch=size)))[-1].circuit for size in (6, 4)
