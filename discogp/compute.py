@@ -135,6 +135,19 @@ def mlp_forward(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
     return F.linear(hidden, layer.mlp_out.T, layer.mlp_out_bias)
 
 
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [n, e] @ weight [f, e].T + bias [f], without gradients.
+
+    PyTorch sends fp32 products to MKL; oneDNN's kernels, which it has too, are a sixth faster at these shapes.
+    """
+    if _HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu":
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return F.linear(x, weight, bias)
+
+
 @dataclass(frozen=True)
 class FoldedLayer:
     """One block for readers with inputs of their own: norms are bare divisions by the root mean square."""
@@ -187,6 +200,10 @@ class FoldedLayer:
         """What an MLP hands to its output projection, [1, n, M], from its projected input [1, n, M or 2M]."""
         if self.mlp_in_bias is not None:
             projected = projected + self.mlp_in_bias
+        return self.mlp_hidden(projected, activation)
+
+    def mlp_hidden(self, projected: Tensor, activation: str) -> Tensor:
+        """The same, where the bias has been added."""
         n_hidden = self.mlp_out.shape[0]
         if projected.shape[-1] == n_hidden:
             return activate(projected, activation)
@@ -200,7 +217,9 @@ def _by_head(z: Tensor) -> Tensor:
 
 def write_out(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """out [c, n, D] ← hidden [c, n, e] through the output projections [c, e, D], and the bias [D]. No gradients."""
-    if bias is None:
+    if len(weight) == 1:
+        out[0] = linear(hidden[0], weight[0].T, bias)
+    elif bias is None:
         torch.bmm(hidden, weight, out=out)
     else:
         torch.baddbmm(bias, hidden, weight, out=out)

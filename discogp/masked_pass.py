@@ -2,12 +2,11 @@
 
 Axes: source s (P), reader r (R), batch b, position t, tokens n = b·t, residual stream D, head dh, vocabulary V.
 
-Every source writes into one node-major buffer X [P, n, D]; the inputs of readers are mask rows [r, s] times X. Taken
-layer by layer these products are too thin for a matrix kernel, so layers go in groups, as in a blocked triangular
-solve: what a group's readers take from earlier groups is one product, and only what they take from inside the group
-is added reader by reader. The backward pass walks the groups by hand in the same way: autograd sees the small part of
-a block behind its projections, and the gradients of readers' inputs overwrite the inputs. Nothing is kept per pair of
-nodes, so memory grows as P, not P².
+Every source writes into one token-major buffer X [n, P, D]; the inputs of a layer's readers are mask rows [r, s] times
+X. For one token that product is small enough for a core's cache, so a batch of them runs near the peak of a matrix
+kernel, which the same product as one long thin matrix [r, s] × [s, n·D] does not. The backward pass walks the layers
+by hand: autograd sees the small part of a block behind its projections, and the gradients of readers' inputs overwrite
+the inputs. Nothing is kept per pair of nodes, so memory grows as P, not P².
 
 Norms of the folded weights are bare divisions by a root mean square, done after the projection (see `compute`).
 Where only one position of each prompt is read, the last layer's queries, its MLP and the logits are *narrow*:
@@ -16,17 +15,15 @@ computed at that position alone, in buffers of their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal, write_out
+from discogp.compute import FoldedLayer, FoldedWeights, Rotation, linear, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
-
-# Rows of a group's product: enough to keep a matrix kernel busy, few enough that most edges lie outside the group.
-_ROWS_PER_GROUP = 128
 
 
 @dataclass(frozen=True)
@@ -86,23 +83,23 @@ class DifferentiablePass(torch.autograd.Function):
 
 
 @dataclass
-class _Segment:
-    """Readers' inputs and the projection behind them: what the backward pass needs of it.
+class _HeadReaders:
+    """Readers of attention heads: their inputs and the projection behind, normed after it, on dh numbers.
 
-    Forward: projected = (inputs @ weight) · scale; autograd knows only what comes after.
+    projected = (inputs @ weight) · scale.
     """
 
     inputs: Tensor
-    """[r, n, D]; the backward pass leaves the inputs' gradient in their place."""
+    """[r, n, D], a view with any strides over r and n; the backward pass leaves the inputs' gradient in their place."""
     weight: Tensor
-    """[r, D, e]"""
+    """[r, D, dh]"""
     scale: Tensor
     """[r, n], one over the root mean square of the inputs."""
     projected: Tensor
-    """[r, n, e], a leaf."""
+    """[r, n, dh], a leaf: autograd knows only what comes after."""
 
     @classmethod
-    def of(cls, inputs: Tensor, weight: Tensor, eps: float, taping: bool) -> _Segment:
+    def of(cls, inputs: Tensor, weight: Tensor, eps: float, taping: bool) -> _HeadReaders:
         scale = root_mean_square_reciprocal(inputs, eps)
         projected = torch.bmm(inputs, weight).mul_(scale[..., None])
         return cls(inputs, weight, scale, projected.requires_grad_(taping))
@@ -116,55 +113,53 @@ class _Segment:
         self.inputs.baddbmm_(gradient.mul_(self.scale[..., None]), self.weight.transpose(1, 2))
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Consecutive layers whose wide readers take what earlier groups wrote in one product.
+@dataclass
+class _MlpReader:
+    """The reader of an MLP: it is wider than the residual stream, so its input is normed before the projection."""
 
-    `rows`: their mask rows (of the last, narrow layer: keys and values only); `n_before`: sources of earlier groups.
-    """
+    inputs: Tensor
+    """[n, D], any stride over n; the backward pass leaves its gradient here."""
+    normed: Tensor
+    """[n, D]"""
+    weight: Tensor
+    """[D, M or 2M]"""
+    scale: Tensor
+    """[n]"""
+    projected: Tensor
+    """[1, n, M or 2M] with the bias, a leaf."""
 
-    layers: range
-    rows: slice
-    n_before: int
+    @classmethod
+    def of(cls, inputs: Tensor, layer: FoldedLayer, eps: float, taping: bool) -> _MlpReader:
+        scale = root_mean_square_reciprocal(inputs, eps)
+        normed = inputs * scale[:, None]
+        projected = linear(normed, layer.mlp_in.T, layer.mlp_in_bias)[None]
+        return cls(inputs, normed, layer.mlp_in, scale, projected.requires_grad_(taping))
 
-
-def _groups(graph: ComputationGraph, narrow: bool) -> list[_Group]:
-    per_group = max(1, round(_ROWS_PER_GROUP / graph.readers_per_layer))
-    n_wide = graph.n_layers - 1 if narrow else graph.n_layers
-    groups = []
-    for first in range(0, n_wide, per_group):
-        layers = range(first, min(first + per_group, n_wide))
-        stop = graph.attention_rows(layers.stop).start if layers.stop < graph.n_layers else graph.n_readers
-        rows = slice(graph.attention_rows(first).start, stop)
-        groups.append(_Group(layers, rows, graph.head_columns(first).start))
-    if narrow:
-        last = graph.n_layers - 1
-        rows = graph.attention_rows(last)
-        keys_values = slice(rows.start + graph.n_heads, rows.stop)
-        groups.append(_Group(range(last, graph.n_layers), keys_values, graph.head_columns(last).start))
-    return groups
+    def backward(self) -> None:
+        """inputs ← dL/d inputs: for p = x̂ W, x̂ = s·x, that is s·(γ − x̂·⟨γ, x̂⟩/D) with γ = g Wᵀ."""
+        gradient = self.projected.grad
+        assert gradient is not None
+        back = linear(gradient[0], self.weight)
+        pull = (back * self.normed).mean(-1, keepdim=True)
+        torch.mul(back.addcmul_(self.normed, pull, value=-1), self.scale[:, None], out=self.inputs)
 
 
 @dataclass
 class _Block:
-    """One attention or MLP on the tape.
+    """One attention or MLP on the tape: `hidden` [c, n, e], which the output projections `out` [c, e, D] read."""
 
-    `hidden` [c, n, e] is what its output projections `out` [c, e, D] write into the sources `columns`; `own_rows` are
-    its readers of the first `n_sources` sources.
-    """
-
-    segments: list[_Segment]
+    readers: Sequence[_HeadReaders | _MlpReader]
     hidden: Tensor
     out: Tensor
-    columns: slice
-    own_rows: slice
-    n_sources: int
 
     def backward(self, gradient: Tensor) -> None:
         """From dL/d written [c, n, D] to the gradients of its readers' inputs."""
-        self.hidden.backward(torch.bmm(gradient, self.out.transpose(1, 2)))
-        for segment in self.segments:
-            segment.backward()
+        if len(self.out) == 1:
+            self.hidden.backward(linear(gradient[0].contiguous(), self.out[0])[None])
+        else:
+            self.hidden.backward(torch.bmm(gradient, self.out.transpose(1, 2)))
+        for reader in self.readers:
+            reader.backward()
 
 
 class MaskedPass:
@@ -189,89 +184,84 @@ class MaskedPass:
         self.blocks: list[_Block] = []
         workspace.passes += 1
         self.ticket = workspace.passes
-        self.groups = _groups(graph, last is not None)
         like = folded.source.embed
-        # Without a backward pass, the inputs of one group at a time will do.
-        most_rows = max(group.rows.stop - group.rows.start for group in self.groups)
-        n_inputs = graph.n_readers if tape else most_rows
-        self.sources = workspace.get("sources", (graph.n_sources, self.n, self.d), like)
-        self.inputs = workspace.get("inputs", (n_inputs, self.n, self.d), like)
+        self.sources = workspace.get("sources", (self.n, graph.n_sources, self.d), like)
         self.rotation = Rotation.of(folded.config, self.t, tokens.device)
+        self.n_wide = graph.n_layers
         if last is not None:
+            self.n_wide -= 1
             self.places = torch.arange(self.b, device=tokens.device) * self.t + last
-            self.narrow_sources = workspace.get("narrow sources", (graph.n_sources, self.b, self.d), like)
-            self.narrow_inputs = workspace.get("narrow inputs", (graph.n_heads + 2, self.b, self.d), like)
-            q = graph.attention_rows(graph.n_layers - 1).start
-            rows = [*range(q, q + graph.n_heads), graph.mlp_row(graph.n_layers - 1), graph.logits_row]
+            self.narrow_sources = workspace.get("narrow sources", (self.b, graph.n_sources, self.d), like)
+            self.narrow_inputs = workspace.get("narrow inputs", (self.b, graph.n_heads + 2, self.d), like)
+            q = graph.attention_rows(self.n_wide).start
+            rows = [*range(q, q + graph.n_heads), graph.mlp_row(self.n_wide), graph.logits_row]
             self.narrow_rows = torch.tensor(rows, device=tokens.device)
+
+    def inputs(self, layer: int) -> Tensor:
+        """Buffer [n, r, D] for the inputs of a layer's wide readers, kept until the backward pass if there is one."""
+        wide = self.graph.readers_per_layer if layer < self.n_wide else 2 * self.graph.n_heads
+        name = f"inputs {layer}" if self.taping else "inputs"
+        return self.workspace.get(name, (self.n, wide, self.d), self.sources)
 
     # ---------------------------------------------------------------- forward
 
     def forward(self, mask: Tensor) -> Tensor:
         graph = self.graph
-        self.mask = mask
-        self.sources[0].copy_(self.folded.embed(self.tokens).view(self.n, -1))
+        # Products take one dtype; the mask's own precision matters to the optimizer only.
+        self.mask = mask.to(self.sources.dtype)
+        self.sources[:, 0] = self.folded.embed(self.tokens).view(self.n, -1)
         self.less_replacement(self.sources, slice(0, 1))
-        for group in self.groups:
-            self.group = group
-            torch.mm(
-                mask[group.rows, : group.n_before],
-                self.sources[: group.n_before].view(group.n_before, -1),
-                out=self.inputs[self.place(group.rows)].view(group.rows.stop - group.rows.start, -1),
-            )
-            for index in group.layers:
-                if self.last is not None and index == graph.n_layers - 1:
-                    return self.last_layer(index)
-                self.attention(index)
-                self.mlp(index)
-        inputs = self.mix(slice(graph.logits_row, graph.n_readers), graph.n_sources)
-        return self.logits(inputs[0].view(self.b, self.t, -1))
-
-    def place(self, rows: slice) -> slice:
-        """Where mask rows lie in the inputs' buffer."""
-        first = 0 if self.taping else self.group.rows.start
-        return slice(rows.start - first, rows.stop - first)
-
-    def mix(self, rows: slice, n_sources: int) -> Tensor:
-        """Inputs [r, n, D] of wide readers: what the group took from earlier groups, and what its own layers wrote."""
-        inputs, before = self.inputs[self.place(rows)], self.group.n_before
-        if n_sources > before:
-            own = self.sources[before:n_sources].view(n_sources - before, -1)
-            inputs.view(inputs.shape[0], -1).addmm_(self.mask[rows, before:n_sources], own)
-        if self.replacement is not None:
-            inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
-        return inputs
+        for index in range(self.n_wide):
+            self.layer(index)
+        if self.last is not None:
+            return self.last_layer()
+        inputs = self.workspace.get("final", (self.n, 1, self.d), self.sources)
+        mix(self.mask[graph.logits_row :], self.sources, inputs)
+        self.add_replacement(inputs, graph.n_sources)
+        return self.logits(inputs.view(self.b, self.t, -1))
 
     def less_replacement(self, target: Tensor, columns: slice) -> None:
         """Take the replacement off what has just been stored: a mask then scales the difference."""
         if self.replacement is not None:
-            other = self.replacement.of(columns, self.b, self.t)
-            target[columns] -= other if target is self.sources else other[:, self.places]
+            other = self.replacement.of(columns, self.b, self.t).transpose(0, 1)
+            target[:, columns] -= other if target is self.sources else other[self.places]
 
-    def finish(self, target: Tensor, block: _Block, bias: Tensor | None) -> None:
-        """Write a block's outputs into the sources' buffer, and remember the block for the backward pass."""
-        write_out(block.hidden.detach(), block.out, bias, target[block.columns])
-        self.less_replacement(target, block.columns)
+    def add_replacement(self, inputs: Tensor, n_sources: int) -> None:
+        """Put the replacements of the first sources back into readers' inputs [n or b, r, D]."""
+        if self.replacement is not None:
+            total = self.replacement.prefix_sum(n_sources, self.b, self.t)[0]
+            inputs += (total if len(inputs) == self.n else total[self.places])[:, None]
+
+    def layer(self, index: int) -> None:
+        """One wide block."""
+        graph, layer, eps = self.graph, self.folded.layers[index], self.config.norm_eps
+        columns, row, heads = graph.head_columns(index), graph.mlp_row(index), 3 * graph.n_heads
+        inputs = self.inputs(index)
+        # The MLP's row comes along as far as it reads the same sources as the heads.
+        mix(self.mask[graph.attention_rows(index).start : row + 1, : columns.start], self.sources, inputs)
+        self.add_replacement(inputs[:, :heads], columns.start)
+        readers = _HeadReaders.of(inputs[:, :heads].transpose(0, 1), layer.qkv, eps, self.taping)
+        with torch.set_grad_enabled(self.taping):
+            hidden = layer.attention(readers.projected.view(heads, self.b, self.t, -1), self.rotation)
+        self.finish(self.sources, _Block([readers], hidden, layer.o), columns, layer.o_bias)
+        if not graph.parallel:
+            mix(self.mask[row : row + 1, columns], self.sources[:, columns], inputs[:, heads:], add=True)
+        self.add_replacement(inputs[:, heads:], graph.n_sources_of(row))
+        self.mlp(inputs[:, heads], layer, columns.stop, self.sources)
+
+    def mlp(self, inputs: Tensor, layer: FoldedLayer, column: int, target: Tensor) -> None:
+        reader = _MlpReader.of(inputs, layer, self.config.norm_eps, self.taping)
+        with torch.set_grad_enabled(self.taping):
+            hidden = layer.mlp_hidden(reader.projected, self.config.activation)
+        block = _Block([reader], hidden, layer.mlp_out[None])
+        self.finish(target, block, slice(column, column + 1), layer.mlp_out_bias)
+
+    def finish(self, target: Tensor, block: _Block, columns: slice, bias: Tensor | None) -> None:
+        """Write a block's outputs into a sources' buffer, and remember the block for the backward pass."""
+        write_out(block.hidden.detach(), block.out, bias, target[:, columns].transpose(0, 1))
+        self.less_replacement(target, columns)
         if self.taping:
             self.blocks.append(block)
-
-    def attention(self, index: int) -> None:
-        rows, columns = self.graph.attention_rows(index), self.graph.head_columns(index)
-        layer = self.folded.layers[index]
-        segment = _Segment.of(self.mix(rows, columns.start), layer.qkv, self.config.norm_eps, self.taping)
-        with torch.set_grad_enabled(self.taping):
-            hidden = layer.attention(segment.projected.view(rows.stop - rows.start, self.b, self.t, -1), self.rotation)
-        self.finish(self.sources, _Block([segment], hidden, layer.o, columns, rows, columns.start), layer.o_bias)
-
-    def mlp(self, index: int) -> None:
-        row, column = self.graph.mlp_row(index), self.graph.mlp_column(index)
-        n_sources, rows, columns = self.graph.n_sources_of(row), slice(row, row + 1), slice(column, column + 1)
-        layer = self.folded.layers[index]
-        segment = _Segment.of(self.mix(rows, n_sources), layer.mlp_in[None], self.config.norm_eps, self.taping)
-        with torch.set_grad_enabled(self.taping):
-            hidden = layer.mlp(segment.projected, self.config.activation)
-        block = _Block([segment], hidden, layer.mlp_out[None], columns, rows, n_sources)
-        self.finish(self.sources, block, layer.mlp_out_bias)
 
     def logits(self, inputs: Tensor) -> Tensor:
         self.final = inputs.clone().requires_grad_() if self.taping else inputs
@@ -281,37 +271,35 @@ class MaskedPass:
 
     # ------------------------------------------------- the narrow last layer
 
-    def last_layer(self, index: int) -> Tensor:
+    def last_layer(self) -> Tensor:
         """The last layer and the logits where only one position of each prompt is read."""
         graph, heads, eps = self.graph, self.config.n_heads, self.config.norm_eps
-        layer, columns = self.folded.layers[index], graph.head_columns(index)
+        layer, columns = self.folded.layers[-1], graph.head_columns(self.n_wide)
         assert self.last is not None
-        before = columns.start
+        before, inputs = columns.start, self.inputs(self.n_wide)
         self.narrow_mask = self.mask[self.narrow_rows]
-        torch.index_select(self.sources[:before], 1, self.places, out=self.narrow_sources[:before])
-        queries = _Segment.of(self.mix_narrow(slice(0, heads), before), layer.qkv[:heads], eps, self.taping)
-        keys_values = _Segment.of(self.mix(self.group.rows, before), layer.qkv[heads:], eps, self.taping)
+        self.narrow_sources[:, :before] = self.sources[self.places, :before]
+        rows = graph.attention_rows(self.n_wide)
+        mix(self.mask[rows.start + heads : rows.stop, :before], self.sources, inputs)
+        self.add_replacement(inputs, before)
+        queries = _HeadReaders.of(
+            self.mix_narrow(slice(0, heads), before).transpose(0, 1), layer.qkv[:heads], eps, self.taping
+        )
+        keys_values = _HeadReaders.of(inputs.transpose(0, 1), layer.qkv[heads:], eps, self.taping)
         with torch.set_grad_enabled(self.taping):
             wide = keys_values.projected.view(2 * heads, self.b, self.t, -1)
             hidden = layer.attention_at(queries.projected, wide, self.last, self.rotation, heads)
-        block = _Block([queries, keys_values], hidden, layer.o, columns, slice(0, heads), before)
-        self.finish(self.narrow_sources, block, layer.o_bias)
-        n_sources, rows = graph.n_sources_of(graph.mlp_row(index)), slice(heads, heads + 1)
-        segment = _Segment.of(self.mix_narrow(rows, n_sources), layer.mlp_in[None], eps, self.taping)
-        with torch.set_grad_enabled(self.taping):
-            hidden = layer.mlp(segment.projected, self.config.activation)
-        own = slice(columns.stop, columns.stop + 1)
-        block = _Block([segment], hidden, layer.mlp_out[None], own, rows, n_sources)
-        self.finish(self.narrow_sources, block, layer.mlp_out_bias)
-        return self.logits(self.mix_narrow(slice(heads + 1, heads + 2), graph.n_sources)[0])
+        self.finish(self.narrow_sources, _Block([queries, keys_values], hidden, layer.o), columns, layer.o_bias)
+        n_sources = graph.n_sources_of(graph.mlp_row(self.n_wide))
+        into_mlp = self.mix_narrow(slice(heads, heads + 1), n_sources)[:, 0]
+        self.mlp(into_mlp, layer, columns.stop, self.narrow_sources)
+        return self.logits(self.mix_narrow(slice(heads + 1, heads + 2), graph.n_sources)[:, 0])
 
     def mix_narrow(self, rows: slice, n_sources: int) -> Tensor:
-        """Inputs [r, b, D] of narrow readers; `rows` counts in the narrow buffers: H queries, the MLP, the logits."""
-        inputs = self.narrow_inputs[rows]
-        own = self.narrow_sources[:n_sources].view(n_sources, -1)
-        torch.mm(self.narrow_mask[rows, :n_sources], own, out=inputs.view(inputs.shape[0], -1))
-        if self.replacement is not None:
-            inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)[:, self.places]
+        """Inputs [b, r, D] of narrow readers; `rows` counts in the narrow buffers: H queries, the MLP, the logits."""
+        inputs = self.narrow_inputs[:, rows]
+        mix(self.narrow_mask[rows, :n_sources], self.narrow_sources, inputs)
+        self.add_replacement(inputs, n_sources)
         return inputs
 
     # --------------------------------------------------------------- backward
@@ -320,63 +308,71 @@ class MaskedPass:
         """dL/d mask [R, P] from dL/d logits."""
         if self.workspace.passes != self.ticket:
             raise RuntimeError("another masked pass has used this workspace; call backward() before the next pass")
+        graph, heads = self.graph, 3 * self.graph.n_heads
         self.d_mask = torch.zeros_like(mask)
-        like = self.sources
-        self.d_sources = self.workspace.get("source gradients", tuple(like.shape), like)
+        self.d_sources = self.workspace.get("source gradients", tuple(self.sources.shape), self.sources)
         self.out.backward(gradient)
         assert self.final.grad is not None
         if self.last is not None:
-            self.narrow_inputs[-1].copy_(self.final.grad)
-            self.last_layer_backward()
+            self.last_layer_backward(self.final.grad)
         else:
-            self.group = self.groups[-1]
-            self.inputs[self.graph.logits_row].copy_(self.final.grad.view(self.n, -1))
-            # Nothing has been sent yet: these buffers hold old numbers, which the first product overwrites.
-            self.n_fresh = self.graph.n_sources
-            self.send(slice(self.graph.logits_row, self.graph.n_readers), self.group.n_before, self.graph.n_sources)
-        while self.groups:
-            self.group = self.groups.pop()
-            for index in reversed(self.group.layers):
-                mlp, attention = self.blocks.pop(), self.blocks.pop()
-                before = self.group.n_before
-                mlp.backward(self.d_sources[mlp.columns])
-                # Of its own layer's sources an MLP reads the heads, which come next.
-                self.send(mlp.own_rows, attention.columns.start, mlp.n_sources)
-                attention.backward(self.d_sources[attention.columns])
-                rows = slice(attention.own_rows.start, mlp.own_rows.stop)
-                self.send(rows, before, self.graph.head_columns(index).start)
-            self.send(self.group.rows, 0, self.group.n_before)
+            # The first to send: it overwrites what an earlier pass left in the buffer.
+            row, at_logits = graph.logits_row, self.final.grad.view(self.n, 1, -1)
+            torch.mul(at_logits, self.mask[row][:, None], out=self.d_sources)
+            self.d_mask[row:] = mask_gradient(at_logits, self.sources)
+        for index in reversed(range(self.n_wide)):
+            columns, row, inputs = graph.head_columns(index), graph.mlp_row(index), self.inputs(index)
+            mlp, attention = self.blocks.pop(), self.blocks.pop()
+            mlp.backward(self.d_sources[:, columns.stop, :][None])
+            if not graph.parallel:
+                own = self.d_sources[:, columns]
+                own.addcmul_(self.mask[row, columns, None], inputs[:, heads:])
+                self.d_mask[row, columns] = mask_gradient(inputs[:, heads:], self.sources[:, columns])[0]
+            attention.backward(self.d_sources[:, columns].transpose(0, 1))
+            self.send(slice(row - heads, row + 1), inputs, columns.start)
         return self.d_mask
 
-    def send(self, rows: slice, start: int, stop: int) -> None:
-        """What some readers' gradients say to the sources from `start` to `stop`, and to the mask between them."""
-        if stop <= start:
-            return
-        gradients = self.inputs[rows].view(rows.stop - rows.start, -1)
-        pulled = self.d_sources[start:stop].view(stop - start, -1)
-        pulled.addmm_(self.mask[rows, start:stop].T, gradients, beta=0 if stop <= self.n_fresh else 1)
-        self.n_fresh = min(self.n_fresh, start)
-        self.d_mask[rows, start:stop] = gradients @ self.sources[start:stop].view(stop - start, -1).T
+    def send(self, rows: slice, gradients: Tensor, n_sources: int, first: bool = False) -> None:
+        """What readers' gradients [n, r, D] say to the first sources, and to the mask between them."""
+        mix(self.mask[rows, :n_sources].T, gradients, self.d_sources[:, :n_sources], add=not first)
+        self.d_mask[rows, :n_sources] = mask_gradient(gradients, self.sources[:, :n_sources])
 
-    def last_layer_backward(self) -> None:
-        group = self.groups.pop()
-        heads, before = self.config.n_heads, group.n_before
+    def last_layer_backward(self, at_logits: Tensor) -> None:
+        graph, heads = self.graph, self.config.n_heads
+        columns, flat = graph.head_columns(self.n_wide), self.narrow_inputs
+        before, own_mlp = columns.start, slice(columns.stop, columns.stop + 1)
+        flat[:, heads + 1] = at_logits
         mlp, attention = self.blocks.pop(), self.blocks.pop()
-        flat = self.narrow_inputs.view(heads + 2, -1)
-        d_narrow = torch.zeros_like(self.narrow_mask)
         # Later readers of the MLP: the logits; of the heads: the MLP as well, unless it runs in parallel.
-        for block, first in ((mlp, heads + 1), (attention, heads + int(self.graph.parallel))):
-            gradient = self.narrow_mask[first:, block.columns].T @ flat[first:]
-            block.backward(gradient.view(-1, self.b, self.d))
+        for block, written, first in ((mlp, own_mlp, heads + 1), (attention, columns, heads + int(graph.parallel))):
+            gradient = torch.einsum("rs,brd->sbd", self.narrow_mask[first:, written], flat[:, first:])
+            block.backward(gradient)
+        d_narrow = torch.zeros_like(self.narrow_mask, dtype=self.d_mask.dtype)
+        n_mlp = graph.n_sources_of(graph.mlp_row(self.n_wide))
         for rows, n_sources in (
-            (attention.own_rows, before),
-            (mlp.own_rows, mlp.n_sources),
-            (slice(heads + 1, heads + 2), self.graph.n_sources),
+            (slice(0, heads), before),
+            (slice(heads, heads + 1), n_mlp),
+            (slice(heads + 1, heads + 2), graph.n_sources),
         ):
-            d_narrow[rows, :n_sources] = flat[rows] @ self.narrow_sources[:n_sources].view(n_sources, -1).T
+            d_narrow[rows, :n_sources] = mask_gradient(flat[:, rows], self.narrow_sources[:, :n_sources])
         self.d_mask[self.narrow_rows] = d_narrow
-        # From here on all is wide: start the sources' gradients with what keys and values, then narrow readers, send.
-        self.n_fresh = before
-        self.send(group.rows, 0, before)
-        at_last = self.narrow_mask[:, :before].T @ flat
-        self.d_sources[:before].index_add_(1, self.places, at_last.view(before, self.b, -1))
+        # From here on all is wide: keys and values are the first to send, then the narrow readers.
+        rows = graph.attention_rows(self.n_wide)
+        self.send(slice(rows.start + heads, rows.stop), self.inputs(self.n_wide), before, first=True)
+        at_last = torch.bmm(self.narrow_mask[:, :before].T.expand(self.b, -1, -1), flat)
+        self.d_sources[:, :before].index_add_(0, self.places, at_last)
+
+
+def mix(mask: Tensor, sources: Tensor, out: Tensor, add: bool = False) -> None:
+    """out [n, r, D] ← or += mask [r, s] times the first s of sources [n, ≥ s, D], token by token."""
+    each = mask.expand(len(sources), -1, -1)
+    sources = sources[:, : mask.shape[1]]
+    if add:
+        out.baddbmm_(each, sources)
+    else:
+        torch.bmm(each, sources, out=out)
+
+
+def mask_gradient(gradients: Tensor, sources: Tensor) -> Tensor:
+    """[r, s] Σ over tokens and D of readers' gradients [n, r, D] times sources [n, s, D], fp32."""
+    return torch.bmm(gradients, sources.transpose(1, 2)).sum(0, dtype=torch.promote_types(sources.dtype, torch.float32))

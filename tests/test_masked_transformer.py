@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from discogp import masked_pass
 from discogp.ablation import run_circuit
 from discogp.circuit import Circuit
 from discogp.errors import ArtifactError, ConfigError, GraphError, ModelError
@@ -26,14 +25,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return load_model(build(tmp_path_factory.mktemp(request.param)))
 
 
-@pytest.fixture(params=["one group", "many groups"])
-def grouping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Tiny models fit into one group of layers; real ones do not."""
-    if request.param == "many groups":
-        monkeypatch.setattr(masked_pass, "_ROWS_PER_GROUP", 1)
-    return request.param
-
-
 def tokens_of(model: MaskedTransformer, seed: int, shape: tuple[int, int] = (3, 6)) -> torch.Tensor:
     return torch.randint(0, model.config.d_vocab, shape, generator=torch.Generator().manual_seed(seed))
 
@@ -51,7 +42,7 @@ def test_the_models_are_not_trivial(model: MaskedTransformer) -> None:
     assert (run_circuit(model, circuit, tokens_of(model, 0)) - logits).abs().max() > 0.1
 
 
-def test_all_ones_is_the_original_model(model: MaskedTransformer, grouping: str) -> None:
+def test_all_ones_is_the_original_model(model: MaskedTransformer) -> None:
     tokens = tokens_of(model, 1)
     full = run_circuit(model, Circuit.full(model.graph), tokens)
     torch.testing.assert_close(full, model.logits(tokens), atol=TOLERANCE, rtol=0)
@@ -62,7 +53,7 @@ def test_all_ones_is_the_original_model(model: MaskedTransformer, grouping: str)
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.5, 0.95])
 def test_any_edge_subset_agrees_with_the_slow_reference(
-    model: MaskedTransformer, grouping: str, ablation: str, density: float
+    model: MaskedTransformer, ablation: str, density: float
 ) -> None:
     tokens, other = tokens_of(model, 2), tokens_of(model, 3)
     circuit = random_circuit(model, density, seed=int(100 * density))
@@ -91,9 +82,7 @@ def test_any_edge_subset_agrees_with_the_slow_reference(
 
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
-def test_gradients_are_those_of_finite_differences(
-    model: MaskedTransformer, grouping: str, narrow: bool, ablation: str
-) -> None:
+def test_gradients_are_those_of_finite_differences(model: MaskedTransformer, narrow: bool, ablation: str) -> None:
     exact = MaskedTransformer(model.weights.to(dtype=torch.float64), "double")
     tokens, other = tokens_of(model, 4), tokens_of(model, 5)
     last = torch.tensor([5, 2, 4]) if narrow else None

@@ -11,6 +11,7 @@ from discogp.errors import ConfigError
 from discogp.masked_transformer import MaskedTransformer
 from discogp.models.loading import usable_device
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
+from discogp.tasks.base import Example
 from discogp.tasks.encoding import Prompts
 
 
@@ -62,7 +63,8 @@ def case(shape: str, batch: int | None, length: int | None, repeats: int, device
     tokens = torch.randint(0, model.config.d_vocab, (size, positions), generator=generator)
     answers = torch.randint(0, model.config.d_vocab, (size, 2), generator=generator)
     lengths = torch.full((size,), positions)
-    prompts = Prompts(tokens, lengths, None, answers[:, :1], answers[:, 1:], ()).to(model.device)
+    examples = (Example("random tokens", None, (" right",), (" wrong",)),) * size
+    prompts = Prompts(tokens, lengths, None, answers[:, :1], answers[:, 1:], examples).to(model.device)
     return Case(shape, model, prompts)
 
 
