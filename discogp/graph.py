@@ -164,6 +164,11 @@ class ComputationGraph:
         return np.array([self.n_sources_of(row) for row in range(self.n_readers)], dtype=np.int64)
 
     @cached_property
+    def exists(self) -> NDArray[np.bool_]:
+        """[R, P] whether the graph has this edge."""
+        return np.arange(self.n_sources) < self.prefix_lengths[:, None]
+
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
         """[E] mask row of every edge."""
         return np.repeat(np.arange(self.n_readers), self.prefix_lengths)

@@ -5,8 +5,9 @@ Axes: source s (P), reader r (R), batch b, position t, tokens n = b·t, residual
 Every source writes into one token-major buffer X [n, P, D]; the inputs of a layer's readers are mask rows [r, s] times
 X. For one token that product is small enough for a core's cache, so a batch of them runs near the peak of a matrix
 kernel, which the same product as one long thin matrix [r, s] × [s, n·D] does not. The backward pass walks the layers
-by hand: autograd sees the small part of a block behind its projections, and the gradients of readers' inputs overwrite
-the inputs. Nothing is kept per pair of nodes, so memory grows as P, not P².
+by hand, a few at a time: autograd sees only the small part of a block behind its projections. Nothing is kept per pair
+of nodes, so memory grows as P, not P². All large products write to contiguous memory: into a slice, PyTorch would
+loop over the tokens.
 
 Norms of the folded weights are bare divisions by a root mean square, done after the projection (see `compute`).
 Where only one position of each prompt is read, the last layer's queries, its MLP and the logits are *narrow*:
@@ -24,6 +25,9 @@ from torch import Tensor
 
 from discogp.compute import FoldedLayer, FoldedWeights, Rotation, linear, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
+
+# Layers whose readers' gradients meet the sources in one product on the way back.
+_LAYERS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class _HeadReaders:
     """
 
     inputs: Tensor
-    """[r, n, D], a view with any strides over r and n; the backward pass leaves the inputs' gradient in their place."""
+    """[r, n, D], any strides over r and n."""
     weight: Tensor
     """[r, D, dh]"""
     scale: Tensor
@@ -104,21 +108,19 @@ class _HeadReaders:
         projected = torch.bmm(inputs, weight).mul_(scale[..., None])
         return cls(inputs, weight, scale, projected.requires_grad_(taping))
 
-    def backward(self) -> None:
-        """inputs ← dL/d inputs: for p = s·(x W), that is s·(g Wᵀ) − x·s²·⟨g, p⟩/D."""
+    def backward(self, out: Tensor, scratch: Tensor) -> None:
+        """out [n, r, D] ← dL/d inputs: for p = s·(x W), that is s·(g Wᵀ) − x·s²·⟨g, p⟩/D."""
         gradient = self.projected.grad
         assert gradient is not None
         pull = (gradient * self.projected.detach()).sum(-1).mul_(self.scale.square()).mul_(-1 / self.inputs.shape[-1])
-        self.inputs.mul_(pull[..., None])
-        self.inputs.baddbmm_(gradient.mul_(self.scale[..., None]), self.weight.transpose(1, 2))
+        torch.bmm(gradient.mul_(self.scale[..., None]), self.weight.transpose(1, 2), out=scratch)
+        torch.addcmul(scratch, self.inputs, pull[..., None], out=out.transpose(0, 1))
 
 
 @dataclass
 class _MlpReader:
-    """The reader of an MLP: it is wider than the residual stream, so its input is normed before the projection."""
+    """The reader of an MLP: its output is wider than the residual stream, so it is the input that is normed."""
 
-    inputs: Tensor
-    """[n, D], any stride over n; the backward pass leaves its gradient here."""
     normed: Tensor
     """[n, D]"""
     weight: Tensor
@@ -133,33 +135,28 @@ class _MlpReader:
         scale = root_mean_square_reciprocal(inputs, eps)
         normed = inputs * scale[:, None]
         projected = linear(normed, layer.mlp_in.T, layer.mlp_in_bias)[None]
-        return cls(inputs, normed, layer.mlp_in, scale, projected.requires_grad_(taping))
+        return cls(normed, layer.mlp_in, scale, projected.requires_grad_(taping))
 
-    def backward(self) -> None:
-        """inputs ← dL/d inputs: for p = x̂ W, x̂ = s·x, that is s·(γ − x̂·⟨γ, x̂⟩/D) with γ = g Wᵀ."""
+    def backward(self, out: Tensor) -> None:
+        """out [n, D] ← dL/d inputs: for p = x̂ W, x̂ = s·x, that is s·(γ − x̂·⟨γ, x̂⟩/D) with γ = g Wᵀ."""
         gradient = self.projected.grad
         assert gradient is not None
         back = linear(gradient[0], self.weight)
         pull = (back * self.normed).mean(-1, keepdim=True)
-        torch.mul(back.addcmul_(self.normed, pull, value=-1), self.scale[:, None], out=self.inputs)
+        torch.mul(back.addcmul_(self.normed, pull, value=-1), self.scale[:, None], out=out)
 
 
 @dataclass
-class _Block:
-    """One attention or MLP on the tape: `hidden` [c, n, e], which the output projections `out` [c, e, D] read."""
+class _Layer:
+    """What the backward pass needs of one block.
 
-    readers: Sequence[_HeadReaders | _MlpReader]
+    `z` [H, n, dh] and `hidden` [1, n, M]: what the output projections read, on autograd's tape.
+    """
+
+    heads: Sequence[_HeadReaders]
+    z: Tensor
+    mlp: _MlpReader
     hidden: Tensor
-    out: Tensor
-
-    def backward(self, gradient: Tensor) -> None:
-        """From dL/d written [c, n, D] to the gradients of its readers' inputs."""
-        if len(self.out) == 1:
-            self.hidden.backward(linear(gradient[0].contiguous(), self.out[0])[None])
-        else:
-            self.hidden.backward(torch.bmm(gradient, self.out.transpose(1, 2)))
-        for reader in self.readers:
-            reader.backward()
 
 
 class MaskedPass:
@@ -168,6 +165,7 @@ class MaskedPass:
     def __init__(
         self,
         graph: ComputationGraph,
+        valid: Tensor,
         folded: FoldedWeights,
         tokens: Tensor,
         last: Tensor | None,
@@ -176,12 +174,12 @@ class MaskedPass:
         workspace: Workspace,
         tape: bool,
     ) -> None:
-        self.graph, self.config, self.folded = graph, folded.config, folded
+        self.graph, self.valid, self.config, self.folded = graph, valid, folded.config, folded
         self.tokens, self.last, self.replacement, self.candidates = tokens, last, replacement, candidates
         self.b, self.t = tokens.shape
         self.n, self.d = self.b * self.t, folded.config.d_model
         self.taping, self.workspace = tape, workspace
-        self.blocks: list[_Block] = []
+        self.layers: list[_Layer] = []
         workspace.passes += 1
         self.ticket = workspace.passes
         like = folded.source.embed
@@ -207,8 +205,9 @@ class MaskedPass:
 
     def forward(self, mask: Tensor) -> Tensor:
         graph = self.graph
-        # Products take one dtype; the mask's own precision matters to the optimizer only.
-        self.mask = mask.to(self.sources.dtype)
+        # Products take one dtype; the mask's own precision matters to the optimizer only. What the graph does not
+        # have is off, so that a product may cover more sources than a reader has.
+        self.mask = mask.to(self.sources.dtype) * self.valid
         self.sources[:, 0] = self.folded.embed(self.tokens).view(self.n, -1)
         self.less_replacement(self.sources, slice(0, 1))
         for index in range(self.n_wide):
@@ -232,36 +231,38 @@ class MaskedPass:
             total = self.replacement.prefix_sum(n_sources, self.b, self.t)[0]
             inputs += (total if len(inputs) == self.n else total[self.places])[:, None]
 
+    def write(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, columns: slice) -> None:
+        """Fill a sources' buffer with what `hidden` [c, n, e] becomes through output projections [c, e, D]."""
+        write_out(hidden.detach(), weight, bias, target[:, columns].transpose(0, 1))
+        self.less_replacement(target, columns)
+
     def layer(self, index: int) -> None:
         """One wide block."""
         graph, layer, eps = self.graph, self.folded.layers[index], self.config.norm_eps
-        columns, row, heads = graph.head_columns(index), graph.mlp_row(index), 3 * graph.n_heads
+        columns, row, n_heads = graph.head_columns(index), graph.mlp_row(index), 3 * graph.n_heads
         inputs = self.inputs(index)
         # The MLP's row comes along as far as it reads the same sources as the heads.
         mix(self.mask[graph.attention_rows(index).start : row + 1, : columns.start], self.sources, inputs)
-        self.add_replacement(inputs[:, :heads], columns.start)
-        readers = _HeadReaders.of(inputs[:, :heads].transpose(0, 1), layer.qkv, eps, self.taping)
+        self.add_replacement(inputs[:, :n_heads], columns.start)
+        heads = _HeadReaders.of(inputs[:, :n_heads].transpose(0, 1), layer.qkv, eps, self.taping)
         with torch.set_grad_enabled(self.taping):
-            hidden = layer.attention(readers.projected.view(heads, self.b, self.t, -1), self.rotation)
-        self.finish(self.sources, _Block([readers], hidden, layer.o), columns, layer.o_bias)
-        if not graph.parallel:
-            mix(self.mask[row : row + 1, columns], self.sources[:, columns], inputs[:, heads:], add=True)
-        self.add_replacement(inputs[:, heads:], graph.n_sources_of(row))
-        self.mlp(inputs[:, heads], layer, columns.stop, self.sources)
+            z = layer.attention(heads.projected.view(n_heads, self.b, self.t, -1), self.rotation)
+        self.write(z, layer.o, layer.o_bias, self.sources, columns)
+        into_mlp = inputs[:, n_heads]
+        into_mlp += torch.matmul(self.mask[row, columns], self.sources[:, columns])
+        self.add_replacement(inputs[:, n_heads:], graph.n_sources_of(row))
+        self.mlp([heads], z, into_mlp, layer, columns.stop, self.sources)
 
-    def mlp(self, inputs: Tensor, layer: FoldedLayer, column: int, target: Tensor) -> None:
+    def mlp(
+        self, heads: list[_HeadReaders], z: Tensor, inputs: Tensor, layer: FoldedLayer, column: int, target: Tensor
+    ) -> None:
+        """The second half of a block, `inputs` [n or b, D]; remembers the whole block for the backward pass."""
         reader = _MlpReader.of(inputs, layer, self.config.norm_eps, self.taping)
         with torch.set_grad_enabled(self.taping):
             hidden = layer.mlp_hidden(reader.projected, self.config.activation)
-        block = _Block([reader], hidden, layer.mlp_out[None])
-        self.finish(target, block, slice(column, column + 1), layer.mlp_out_bias)
-
-    def finish(self, target: Tensor, block: _Block, columns: slice, bias: Tensor | None) -> None:
-        """Write a block's outputs into a sources' buffer, and remember the block for the backward pass."""
-        write_out(block.hidden.detach(), block.out, bias, target[:, columns].transpose(0, 1))
-        self.less_replacement(target, columns)
+        self.write(hidden, layer.mlp_out[None], layer.mlp_out_bias, target, slice(column, column + 1))
         if self.taping:
-            self.blocks.append(block)
+            self.layers.append(_Layer(heads, z, reader, hidden))
 
     def logits(self, inputs: Tensor) -> Tensor:
         self.final = inputs.clone().requires_grad_() if self.taping else inputs
@@ -278,21 +279,20 @@ class MaskedPass:
         assert self.last is not None
         before, inputs = columns.start, self.inputs(self.n_wide)
         self.narrow_mask = self.mask[self.narrow_rows]
-        self.narrow_sources[:, :before] = self.sources[self.places, :before]
+        # Also the columns that are written next: all of a token's sources are one stretch of memory.
+        torch.index_select(self.sources, 0, self.places, out=self.narrow_sources)
         rows = graph.attention_rows(self.n_wide)
         mix(self.mask[rows.start + heads : rows.stop, :before], self.sources, inputs)
         self.add_replacement(inputs, before)
-        queries = _HeadReaders.of(
-            self.mix_narrow(slice(0, heads), before).transpose(0, 1), layer.qkv[:heads], eps, self.taping
-        )
+        into_queries = self.mix_narrow(slice(0, heads), before).transpose(0, 1)
+        queries = _HeadReaders.of(into_queries, layer.qkv[:heads], eps, self.taping)
         keys_values = _HeadReaders.of(inputs.transpose(0, 1), layer.qkv[heads:], eps, self.taping)
         with torch.set_grad_enabled(self.taping):
             wide = keys_values.projected.view(2 * heads, self.b, self.t, -1)
-            hidden = layer.attention_at(queries.projected, wide, self.last, self.rotation, heads)
-        self.finish(self.narrow_sources, _Block([queries, keys_values], hidden, layer.o), columns, layer.o_bias)
-        n_sources = graph.n_sources_of(graph.mlp_row(self.n_wide))
-        into_mlp = self.mix_narrow(slice(heads, heads + 1), n_sources)[:, 0]
-        self.mlp(into_mlp, layer, columns.stop, self.narrow_sources)
+            z = layer.attention_at(queries.projected, wide, self.last, self.rotation, heads)
+        self.write(z, layer.o, layer.o_bias, self.narrow_sources, columns)
+        into_mlp = self.mix_narrow(slice(heads, heads + 1), graph.n_sources_of(graph.mlp_row(self.n_wide)))
+        self.mlp([queries, keys_values], z, into_mlp[:, 0], layer, columns.stop, self.narrow_sources)
         return self.logits(self.mix_narrow(slice(heads + 1, heads + 2), graph.n_sources)[:, 0])
 
     def mix_narrow(self, rows: slice, n_sources: int) -> Tensor:
@@ -308,59 +308,78 @@ class MaskedPass:
         """dL/d mask [R, P] from dL/d logits."""
         if self.workspace.passes != self.ticket:
             raise RuntimeError("another masked pass has used this workspace; call backward() before the next pass")
-        graph, heads = self.graph, 3 * self.graph.n_heads
-        self.d_mask = torch.zeros_like(mask)
-        self.d_sources = self.workspace.get("source gradients", tuple(self.sources.shape), self.sources)
+        graph = self.graph
+        self.d_mask, self.turn = torch.zeros_like(mask), False
         self.out.backward(gradient)
         assert self.final.grad is not None
         if self.last is not None:
-            self.last_layer_backward(self.final.grad)
+            d_sources = self.last_layer_backward(self.final.grad)
         else:
-            # The first to send: it overwrites what an earlier pass left in the buffer.
             row, at_logits = graph.logits_row, self.final.grad.view(self.n, 1, -1)
-            torch.mul(at_logits, self.mask[row][:, None], out=self.d_sources)
+            d_sources = self.buffer(f"source gradients {self.turn}", graph.n_sources)
+            torch.mul(at_logits, self.mask[row][:, None], out=d_sources)
             self.d_mask[row:] = mask_gradient(at_logits, self.sources)
-        for index in reversed(range(self.n_wide)):
-            columns, row, inputs = graph.head_columns(index), graph.mlp_row(index), self.inputs(index)
-            mlp, attention = self.blocks.pop(), self.blocks.pop()
-            mlp.backward(self.d_sources[:, columns.stop, :][None])
-            if not graph.parallel:
-                own = self.d_sources[:, columns]
-                own.addcmul_(self.mask[row, columns, None], inputs[:, heads:])
-                self.d_mask[row, columns] = mask_gradient(inputs[:, heads:], self.sources[:, columns])[0]
-            attention.backward(self.d_sources[:, columns].transpose(0, 1))
-            self.send(slice(row - heads, row + 1), inputs, columns.start)
-        return self.d_mask
+        for stop in range(self.n_wide, 0, -_LAYERS_AT_ONCE):
+            d_sources = self.layers_backward(range(max(0, stop - _LAYERS_AT_ONCE), stop), d_sources)
+        return self.d_mask.mul_(self.valid)
 
-    def send(self, rows: slice, gradients: Tensor, n_sources: int, first: bool = False) -> None:
-        """What readers' gradients [n, r, D] say to the first sources, and to the mask between them."""
-        mix(self.mask[rows, :n_sources].T, gradients, self.d_sources[:, :n_sources], add=not first)
-        self.d_mask[rows, :n_sources] = mask_gradient(gradients, self.sources[:, :n_sources])
+    def buffer(self, name: str, columns: int) -> Tensor:
+        return self.workspace.get(name, (self.n, columns, self.d), self.sources)
 
-    def last_layer_backward(self, at_logits: Tensor) -> None:
-        graph, heads = self.graph, self.config.n_heads
-        columns, flat = graph.head_columns(self.n_wide), self.narrow_inputs
-        before, own_mlp = columns.start, slice(columns.stop, columns.stop + 1)
+    def layers_backward(self, layers: range, d_sources: Tensor) -> Tensor:
+        """A few wide blocks, from `d_sources` [n, ≥ s, D]: what their later readers say to their and earlier sources.
+
+        Returns [n, s, D] for the sources before the last of these blocks, with what these blocks' readers say added.
+        """
+        graph, n_heads = self.graph, 3 * self.graph.n_heads
+        rows = slice(graph.attention_rows(layers[0]).start, graph.mlp_row(layers[-1]) + 1)
+        before = graph.head_columns(layers[-1]).start
+        gradients = self.buffer("input gradients", rows.stop - rows.start)
+        scratch = self.workspace.get("scratch", (n_heads, self.n, self.d), self.sources)
+        for index in reversed(layers):
+            block, layer = self.layers.pop(), self.folded.layers[index]
+            columns, row = graph.head_columns(index), graph.mlp_row(index)
+            mine = gradients[:, row - n_heads - rows.start : row + 1 - rows.start]
+            block.hidden.backward(linear(d_sources[:, columns.stop].contiguous(), layer.mlp_out)[None])
+            block.mlp.backward(mine[:, n_heads])
+            at_heads = d_sources[:, columns].addcmul_(self.mask[row, columns, None], mine[:, n_heads:])
+            block.z.backward(torch.bmm(at_heads.transpose(0, 1), layer.o.transpose(1, 2)))
+            block.heads[0].backward(mine[:, :n_heads], scratch)
+            if index == layers[-1]:
+                self.d_mask[row, columns] = mask_gradient(mine[:, n_heads:], self.sources[:, columns])[0]
+                # Two buffers take turns, so that each is contiguous at its own width.
+                self.turn = not self.turn
+                d_sources = self.buffer(f"source gradients {self.turn}", before).copy_(d_sources[:, :before])
+            if index > 0:  # what the first layer reads is not on the way to any mask
+                mix(self.mask[row - n_heads : row + 1, :before].T, mine, d_sources, add=True)
+        # Of the last block's MLP its own heads, done above, stay as they are.
+        self.d_mask[rows, :before] = mask_gradient(gradients, self.sources[:, :before])
+        return d_sources
+
+    def last_layer_backward(self, at_logits: Tensor) -> Tensor:
+        """The narrow last layer; returns what it and the logits say to the sources before it, [n, s, D]."""
+        graph, heads, block, layer = self.graph, self.config.n_heads, self.layers.pop(), self.folded.layers[-1]
+        columns, mask = graph.head_columns(self.n_wide), self.narrow_mask
+        before = columns.start
+        flat = self.workspace.get("narrow gradients", tuple(self.narrow_inputs.shape), self.sources)
         flat[:, heads + 1] = at_logits
-        mlp, attention = self.blocks.pop(), self.blocks.pop()
         # Later readers of the MLP: the logits; of the heads: the MLP as well, unless it runs in parallel.
-        for block, written, first in ((mlp, own_mlp, heads + 1), (attention, columns, heads + int(graph.parallel))):
-            gradient = torch.einsum("rs,brd->sbd", self.narrow_mask[first:, written], flat[:, first:])
-            block.backward(gradient)
-        d_narrow = torch.zeros_like(self.narrow_mask, dtype=self.d_mask.dtype)
-        n_mlp = graph.n_sources_of(graph.mlp_row(self.n_wide))
-        for rows, n_sources in (
-            (slice(0, heads), before),
-            (slice(heads, heads + 1), n_mlp),
-            (slice(heads + 1, heads + 2), graph.n_sources),
-        ):
-            d_narrow[rows, :n_sources] = mask_gradient(flat[:, rows], self.narrow_sources[:, :n_sources])
-        self.d_mask[self.narrow_rows] = d_narrow
-        # From here on all is wide: keys and values are the first to send, then the narrow readers.
+        block.hidden.backward(linear(mask[heads + 1, columns.stop] * at_logits, layer.mlp_out)[None])
+        block.mlp.backward(flat[:, heads])
+        at_heads = torch.einsum("rh,brd->hbd", mask[heads:, columns], flat[:, heads:])
+        block.z.backward(torch.bmm(at_heads, layer.o.transpose(1, 2)))
+        queries, keys_values = block.heads
+        queries.backward(flat[:, :heads], self.workspace.get("scratch", (heads, self.b, self.d), self.sources))
+        self.d_mask[self.narrow_rows] = mask_gradient(flat, self.narrow_sources)
+        gradients = self.buffer("input gradients", 2 * heads)
+        keys_values.backward(gradients, self.workspace.get("scratch", (2 * heads, self.n, self.d), self.sources))
         rows = graph.attention_rows(self.n_wide)
-        self.send(slice(rows.start + heads, rows.stop), self.inputs(self.n_wide), before, first=True)
-        at_last = torch.bmm(self.narrow_mask[:, :before].T.expand(self.b, -1, -1), flat)
-        self.d_sources[:, :before].index_add_(0, self.places, at_last)
+        rows = slice(rows.start + heads, rows.stop)
+        d_sources = self.buffer(f"source gradients {self.turn}", before)
+        mix(self.mask[rows, :before].T, gradients, d_sources)
+        self.d_mask[rows, :before] = mask_gradient(gradients, self.sources[:, :before])
+        at_last = torch.bmm(mask[:, :before].T.expand(self.b, -1, -1), flat)
+        return d_sources.index_add_(0, self.places, at_last)
 
 
 def mix(mask: Tensor, sources: Tensor, out: Tensor, add: bool = False) -> None:

@@ -32,6 +32,8 @@ class MaskedTransformer:
         self.config = weights.config
         self.graph = ComputationGraph(weights.config.n_layers, weights.config.n_heads, weights.config.parallel)
         self.folded = FoldedWeights.of(weights)
+        self.valid = torch.from_numpy(self.graph.exists).to(weights.embed)
+        """[R, P], 1 where the graph has an edge."""
         self.name = name
         self.tokenizer = tokenizer
         self.bos_id = bos_id
@@ -136,7 +138,15 @@ class MaskedTransformer:
             )
         tape = torch.is_grad_enabled() and mask.requires_grad
         run = MaskedPass(
-            self.graph, folded or self.folded, tokens, last, replacement, candidates, workspace or Workspace(), tape
+            self.graph,
+            self.valid,
+            folded or self.folded,
+            tokens,
+            last,
+            replacement,
+            candidates,
+            workspace or Workspace(),
+            tape,
         )
         if tape:
             logits = DifferentiablePass.apply(mask, run)
