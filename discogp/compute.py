@@ -191,10 +191,9 @@ class FoldedLayer:
         return _by_head(attend(q, k, v, visible[:, None, None]))
 
     def of_heads(self, chosen: Tensor) -> FoldedLayer:
-        """The layer with some heads only; `chosen` [3h] are their places among the 3H readers: q, then k, then v."""
-        heads = chosen[: len(chosen) // 3]
+        """The attention of some heads, without projections; `chosen` [3h]: their places among the 3H readers."""
         bias = None if self.qkv_bias is None else self.qkv_bias[chosen]
-        return replace(self, qkv=self.qkv[:0], qkv_bias=bias, o=self.o[heads])
+        return replace(self, qkv=self.qkv[:0], qkv_bias=bias, o=self.o[:0])
 
     def mlp(self, projected: Tensor, activation: str) -> Tensor:
         """What an MLP hands to its output projection, [1, n, M], from its projected input [1, n, M or 2M]."""

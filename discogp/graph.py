@@ -124,6 +124,16 @@ class ComputationGraph:
         own_heads = self.n_heads if place == 3 * self.n_heads and not self.parallel else 0
         return 1 + layer * self.nodes_per_layer + own_heads
 
+    def own_rows(self, column: int) -> tuple[int, ...]:
+        """Mask rows of what the node of this column reads with: query, key and value, or its one input; none for 0."""
+        if column == 0:
+            return ()
+        layer, place = divmod(column - 1, self.nodes_per_layer)
+        if place == self.n_heads:
+            return (self.mlp_row(layer),)
+        start = self.attention_rows(layer).start + place
+        return (start, start + self.n_heads, start + 2 * self.n_heads)
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         return tuple(node.name for node in self.nodes[:-1])

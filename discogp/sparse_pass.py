@@ -1,21 +1,32 @@
-"""Running a sparse circuit: only what can reach the logits is computed.
+"""Running a sparse circuit, and running it again with a few edges changed: only what has to be computed is.
 
-Axes as in `masked_pass`. A circuit that keeps a few per cent of the edges leaves most heads without a path to the
-logits; their outputs change nothing and are skipped, and so are the columns of dead sources in every product.
-*Late* MLPs, from which every path to the logits stays at its own position, are computed at the last position alone.
-No gradients: this is for looking at circuits, not for finding them.
+Axes as in `masked_pass`. A circuit that keeps a few per cent of the edges leaves most nodes without a path to the
+logits; they change nothing and are skipped. *Late* nodes, from which every path to the logits stays at its own
+position, are computed at the last position alone: attention moves information between positions through keys and
+values only, so an MLP or a head is late if nothing reads it but the logits, late MLPs and the queries of late heads.
+
+A run leaves its nodes' outputs behind. A run of nearly the same circuit that is given them computes again only what
+lies downstream of the change, always from the sums of its sources: nothing is added onto an earlier toggle's result,
+so no error builds up. No gradients: this is for looking at circuits, not for finding them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from discogp.compute import FoldedWeights, Rotation, root_mean_square_reciprocal, write_out
+from discogp.compute import FoldedLayer, FoldedWeights, Rotation, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
-from discogp.masked_pass import Replacement
+from discogp.masked_pass import Replacement, Workspace
+
+# An incremental run adds sources up one by one. Beyond this many a node, a fresh run, which mixes them in matrix
+# products, is the quicker one.
+_SUMS_PER_NODE = 8
 
 
 @torch.no_grad()
@@ -28,144 +39,290 @@ def sparse_logits(
     replacement: Replacement | None = None,
 ) -> Tensor:
     """Logits [b, V] at the positions `last` [b] of the model that keeps the edges of `edge_mask` [E] and no others."""
-    return _SparsePass(graph, folded, edge_mask, tokens, last, replacement).logits()
+    return folded.unembed(SparseRunner(graph, folded, tokens, last, replacement).run(edge_mask).final)
 
 
-class _SparsePass:
+@dataclass(frozen=True)
+class Plan:
+    """What of a circuit has to be computed. `reads`: the sources (columns) of every reader, [R]; empty for dead ones.
+
+    `live`: nodes that reach the logits; `late`: those of them that are wanted at the last position alone. Both are sets
+    of columns.
+    """
+
+    reads: tuple[tuple[int, ...], ...]
+    live: frozenset[int]
+    late: frozenset[int]
+
+    @classmethod
+    def of(cls, graph: ComputationGraph, edge_mask: NDArray[np.bool_]) -> Plan:
+        kept = graph.reaching_logits(edge_mask)
+        reads: list[list[int]] = [[] for _ in range(graph.n_readers)]
+        readers: dict[int, list[int]] = {}
+        for row, column in zip(graph.rows[kept].tolist(), graph.columns[kept].tolist(), strict=True):
+            reads[row].append(column)
+            readers.setdefault(column, []).append(row)
+        own_position, late = {graph.logits_row}, set()
+        for layer in reversed(range(graph.n_layers)):
+            heads, queries = graph.head_columns(layer), graph.attention_rows(layer).start
+            rows = {heads.stop: graph.mlp_row(layer)} | {heads.start + h: queries + h for h in range(graph.n_heads)}
+            for column, row in rows.items():  # the MLP first: it may read its own layer's heads
+                if column in readers and own_position.issuperset(readers[column]):
+                    own_position.add(row)
+                    late.add(column)
+        return cls(tuple(map(tuple, reads)), frozenset(readers), frozenset(late))
+
+
+@dataclass
+class State:
+    """What a run of a circuit left behind, for later runs to build on.
+
+    `everywhere`: outputs [n, D] by column; `ends`: outputs at the last positions [b, D], for late nodes all there
+    is. Both are less the replacement, if there is one: a mask then scales the difference. `projected`: normed
+    queries, keys and values [n, dh] by mask row, of late heads' queries [b, dh]. `final`: what the logits reader
+    reads, [b, D].
+    """
+
+    plan: Plan
+    everywhere: dict[int, Tensor] = field(default_factory=dict)
+    ends: dict[int, Tensor] = field(default_factory=dict)
+    projected: dict[int, Tensor] = field(default_factory=dict)
+    final: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run has to compute: `rows`, the readers' inputs; `columns`, the nodes' outputs."""
+
+    rows: frozenset[int]
+    columns: frozenset[int]
+
+    @classmethod
+    def of(cls, graph: ComputationGraph, plan: Plan, base: Plan | None) -> Work:
+        """What lies downstream of where `plan` differs from `base`; everything without a base."""
+        rows: set[int] = set()
+        columns: set[int] = set()
+
+        def stale(row: int) -> bool:
+            reads = plan.reads[row]
+            return base is None or reads != base.reads[row] or not columns.isdisjoint(reads)
+
+        for column in sorted(plan.live):
+            changed = [row for row in graph.own_rows(column) if stale(row)]
+            rows.update(changed)
+            known = base is not None and column in base.live and (column in plan.late or column not in base.late)
+            if changed or not known:
+                columns.add(column)
+        if stale(graph.logits_row):
+            rows.add(graph.logits_row)
+        return cls(frozenset(rows), frozenset(columns))
+
+
+class SparseRunner:
+    """Runs circuits of one model on one batch of prompts. `replacement`: x̃ of the ablation, None for zero."""
+
     def __init__(
         self,
         graph: ComputationGraph,
         folded: FoldedWeights,
-        edge_mask: NDArray[np.bool_],
         tokens: Tensor,
         last: Tensor,
-        replacement: Replacement | None,
+        replacement: Replacement | None = None,
     ) -> None:
-        self.graph, self.folded, self.config, self.replacement = graph, folded, folded.config, replacement
-        self.tokens, (self.b, self.t) = tokens, tokens.shape
-        kept = graph.reaching_logits(edge_mask)
-        matrix = np.zeros((graph.n_readers, graph.n_sources), dtype=np.float32)
-        matrix[graph.rows[kept], graph.columns[kept]] = 1
-        # A replacement flows at every position; what is late is worked out for zero ablation only.
-        self.late = _late_mlps(graph, matrix) if replacement is None else np.array([], dtype=np.int64)
-        self.live = np.setdiff1d(np.flatnonzero(matrix.any(0)), self.late)
-        self.matrix = matrix[:, self.live]
-        self.mask = torch.from_numpy(self.matrix).to(tokens.device)
-        self.late_mask = torch.from_numpy(matrix[:, self.late]).to(tokens.device)
+        self.graph, self.folded, self.replacement = graph, folded, replacement
+        self.tokens, self.last, (self.b, self.t) = tokens, last, tokens.shape
         self.places = torch.arange(self.b, device=tokens.device) * self.t + last
-        like = folded.source.embed
-        self.sources = like.new_empty(len(self.live), self.b * self.t, self.config.d_model)
-        self.late_sources = like.new_empty(len(self.late), self.b, self.config.d_model)
+        self.rotation = Rotation.of(folded.config, self.t, tokens.device)
 
-    def stored(self, columns: slice) -> slice:
-        """Where the live ones of these sources, without the late ones, lie in the compact buffer."""
-        start, stop = np.searchsorted(self.live, [columns.start, columns.stop])
-        return slice(int(start), int(stop))
+    @torch.no_grad()
+    def run(self, edge_mask: NDArray[np.bool_], base: State | None = None, workspace: Workspace | None = None) -> State:
+        """The circuit of these edges [E]; `base`, the state of an earlier run, saves what the two have in common.
 
-    def mix(self, rows: list[int], n_sources: int) -> Tensor:
-        """Inputs [r, n, D] of readers, from the live sources among their first `n_sources`."""
-        n_live = self.stored(slice(0, n_sources)).stop
-        # The width is spelt out: with no live source, as in an empty circuit, it could not be inferred.
-        width = self.b * self.t * self.config.d_model
-        inputs = self.mask[rows, :n_live] @ self.sources[:n_live].view(n_live, width)
-        inputs = inputs.view(len(rows), self.b * self.t, -1)
-        if self.replacement is not None:
-            # Dead sources count here: their edges are off, so their replacement flows.
-            inputs += self.replacement.prefix_sum(n_sources, self.b, self.t)
-        return inputs
+        With a `workspace` the outputs of a fresh run live in its buffer, until the next run in it.
+        """
+        plan = Plan.of(self.graph, edge_mask)
+        work = Work.of(self.graph, plan, base and base.plan)
+        if base is not None and sum(len(plan.reads[row]) for row in work.rows) > _SUMS_PER_NODE * len(plan.live):
+            base, work = None, Work.of(self.graph, plan, None)
+        return _Run(self, plan, work, base, workspace or Workspace()).finish()
 
-    def project_mix(self, rows: list[int], n_sources: int, weight: Tensor) -> Tensor:
-        """What readers [r] make of their inputs through `weight` [r, D, e], normed: [r, n, e].
+
+class _Run:
+    """One run, node by node in the order of computation."""
+
+    def __init__(self, on: SparseRunner, plan: Plan, work: Work, base: State | None, workspace: Workspace) -> None:
+        self.on, self.plan, self.work, self.base = on, plan, work, base
+        self.graph, self.config, self.replacement = on.graph, on.folded.config, on.replacement
+        self.n, self.d = on.b * on.t, self.config.d_model
+        self.state = State(plan)
+        like = on.folded.source.embed
+        self.empty = like.new_empty
+        # Where all is computed, sources lie in one buffer in their order, so that a matrix product can mix them.
+        self.stored = np.array(sorted(plan.live - plan.late) if base is None else [], dtype=np.int64)
+        self.buffer = workspace.get("sparse sources", (len(self.stored), self.n, self.d), like)
+        self.total = workspace.get("sparse input", (self.n, self.d), like)
+        if base is not None:
+            self._take_over(base)
+
+    def _take_over(self, base: State) -> None:
+        for column in self.plan.live - self.work.columns:
+            if column not in self.plan.late:
+                self.state.everywhere[column] = base.everywhere[column]
+            elif column not in base.ends:
+                self.state.ends[column] = base.everywhere[column][self.on.places]
+            if column in base.ends:
+                self.state.ends[column] = base.ends[column]
+            for row in self.graph.own_rows(column):
+                if row in base.projected:
+                    self.state.projected[row] = base.projected[row]
+
+    def finish(self) -> State:
+        if 0 in self.work.columns:
+            out = self._place(np.array([0]))
+            out.copy_(self.on.folded.embed(self.on.tokens).view(1, self.n, self.d))
+            self._written(out, np.array([0]), late=False)
+        for index, layer in enumerate(self.on.folded.layers):
+            columns = self.graph.head_columns(index)
+            wanted = [column for column in range(columns.start, columns.stop) if column in self.work.columns]
+            for late in (False, True):
+                chosen = np.array([column for column in wanted if (column in self.plan.late) == late], dtype=np.int64)
+                if len(chosen):
+                    self._heads(index, layer, chosen, late)
+            if columns.stop in self.work.columns:
+                self._mlp(index, layer, columns.stop)
+        logits = self.graph.logits_row
+        if logits in self.work.rows:
+            inputs = self._sum(self.plan.reads[logits], self.graph.n_sources, ends=True)
+            self.state.final = self.empty(self.on.b, self.d).zero_() if inputs is None else inputs.clone()
+        else:
+            assert self.base is not None
+            self.state.final = self.base.final
+        return self.state
+
+    def _heads(self, index: int, layer: FoldedLayer, columns: NDArray[np.int64], late: bool) -> None:
+        """Some heads of one layer, all of them late or none."""
+        first, h = self.graph.head_columns(index), len(columns)
+        places = np.concatenate([columns - first.start + role * self.graph.n_heads for role in range(3)])
+        rows = self.graph.attention_rows(index).start + places
+        some = layer.of_heads(torch.from_numpy(places).to(self.on.tokens.device))
+        if late:
+            queries = self._project(rows[:h], first.start, layer.qkv, places[:h], ends=True)
+            keys_values = self._project(rows[h:], first.start, layer.qkv, places[h:]).view(
+                2 * h, self.on.b, self.on.t, -1
+            )
+            hidden = some.attention_at(queries, keys_values, self.on.last, self.on.rotation, h)
+            out = self.empty(h, self.on.b, self.d)
+        else:
+            projected = self._project(rows, first.start, layer.qkv, places)
+            hidden = some.attention(projected.view(3 * h, self.on.b, self.on.t, -1), self.on.rotation)
+            out = self._place(columns)
+        for place, head in enumerate(places[:h].tolist()):  # one by one: gathering the heads' weights would cost more
+            write_out(hidden[place, None], layer.o[head, None], layer.o_bias, out[place, None])
+        self._written(out, columns, late)
+
+    def _mlp(self, index: int, layer: FoldedLayer, column: int) -> None:
+        row, late = self.graph.mlp_row(index), column in self.plan.late
+        projected = self._project(
+            np.array([row]), self.graph.n_sources_of(row), layer.mlp_in[None], np.array([0]), ends=late
+        )
+        hidden = layer.mlp(projected, self.config.activation)
+        out = self.empty(1, self.on.b, self.d) if late else self._place(np.array([column]))
+        write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, out)
+        self._written(out, np.array([column]), late)
+
+    def _project(
+        self, rows: NDArray[np.int64], n_sources: int, weight: Tensor, places: NDArray[np.int64], ends: bool = False
+    ) -> Tensor:
+        """What readers (mask rows) make of their normed inputs through `weight[places]` [r, D, e]: [r, n or b, e].
 
         In a sparse circuit many readers read the same few sources: each different input is made once, as a plain
         sum, and all its readers project it in one product. Where they differ too much, one matrix product mixes all.
         """
-        n_live = self.stored(slice(0, n_sources)).stop
-        different, which = np.unique(self.matrix[rows, :n_live], axis=0, return_inverse=True)
-        if different.sum() > n_live + len(different):
-            return self.project(self.mix(rows, n_sources), weight)
-        out = weight.new_zeros(len(rows), self.b * self.t, weight.shape[-1])
-        for index, row in enumerate(different):
-            x = self.sum_of(np.flatnonzero(row).tolist(), n_sources)
-            if x is None:
-                continue
-            readers = torch.from_numpy(np.flatnonzero(which.reshape(-1) == index)).to(weight.device)
-            together = weight[readers].transpose(0, 1).reshape(weight.shape[1], -1)
-            projected = (x @ together).mul_(root_mean_square_reciprocal(x, self.config.norm_eps)[..., None])
-            out[readers] = projected.view(len(x), len(readers), -1).transpose(0, 1)
+        out = self.empty(len(rows), self.on.b if ends else self.n, weight.shape[-1])
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, row in enumerate(rows.tolist()):
+            known = self._known(row, ends)
+            if known is None:
+                groups.setdefault(self.plan.reads[row], []).append(i)
+            else:
+                out[i] = known
+        terms = sum(map(len, groups))
+        if len(self.stored) and not ends and terms > np.searchsorted(self.stored, n_sources) + len(groups):
+            for member, x in enumerate(self._mix(rows, n_sources)):
+                self._project_one(x, weight, [int(places[member])], out, [member])
+        else:
+            for reads, members in groups.items():
+                self._project_one(self._sum(reads, n_sources, ends), weight, places[members].tolist(), out, members)
+        if len(weight) > 1:  # an attention's; what an MLP reads is not worth its size
+            self.state.projected.update(zip(rows.tolist(), out, strict=True))
         return out
 
-    def sum_of(self, places: list[int], n_sources: int) -> Tensor | None:
-        """The sum [n, D] of these stored sources, None for nothing at all. Not to be written to."""
+    def _project_one(
+        self, x: Tensor | None, weight: Tensor, places: list[int], out: Tensor, members: list[int]
+    ) -> None:
+        """One input for some readers, into their places `members` of `out`."""
+        if x is None:
+            out[members] = 0
+            return
+        scale = root_mean_square_reciprocal(x, self.config.norm_eps)[:, None]
+        if len(members) == 1:
+            torch.mm(x, weight[places[0]], out=out[members[0]]).mul_(scale)
+            return
+        together = torch.cat([weight[place] for place in places], dim=1)
+        projected = torch.mm(x, together).mul_(scale).view(len(x), len(members), -1)
+        for i, member in enumerate(members):
+            out[member].copy_(projected[:, i])
+
+    def _known(self, row: int, ends: bool) -> Tensor | None:
+        """What a reader projected in the base run, if that still holds."""
+        known = None if self.base is None or row in self.work.rows else self.base.projected.get(row)
+        if known is None or len(known) == (self.on.b if ends else self.n):
+            return known
+        return known[self.on.places] if ends else None
+
+    def _mix(self, rows: NDArray[np.int64], n_sources: int) -> Tensor:
+        """Inputs [r, n, D] of readers, by a matrix product over all stored sources among their first `n_sources`."""
+        n_stored = int(np.searchsorted(self.stored, n_sources))
+        mask = np.zeros((len(rows), n_stored), dtype=np.float32)
+        for i, row in enumerate(rows.tolist()):
+            mask[i, np.searchsorted(self.stored, self.plan.reads[row])] = 1
+        mixed = torch.from_numpy(mask).to(self.buffer) @ self.buffer[:n_stored].view(n_stored, -1)
+        inputs = mixed.view(len(rows), self.n, self.d)
         if self.replacement is not None:
-            shape = (self.b * self.t, self.config.d_model)
-            total = self.replacement.prefix_sum(n_sources, self.b, self.t).expand(1, *shape)[0]
-        elif places:
-            total, places = self.sources[places[0]], places[1:]
-        else:
-            return None
-        for done, place in enumerate(places):
-            total = total + self.sources[place] if not done else total.add_(self.sources[place])
+            inputs += self.replacement.prefix_sum(n_sources, self.on.b, self.on.t)
+        return inputs
+
+    def _sum(self, reads: Sequence[int], n_sources: int, ends: bool) -> Tensor | None:
+        """The sum [n or b, D] of some sources, None for nothing at all. To be read before the next sum is made."""
+        parts = [self._end(column) if ends else self.state.everywhere[column] for column in reads]
+        if self.replacement is not None:
+            # Dead sources count here: their edges are off, so their replacement flows.
+            flowing = self.replacement.prefix_sum(n_sources, self.on.b, self.on.t)[0]
+            parts.append(flowing[self.on.places] if ends else flowing)
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        total = torch.add(parts[0], parts[1], out=self.total[: len(parts[0])])
+        for part in parts[2:]:
+            total += part
         return total
 
-    def mix_last(self, row: int, n_sources: int) -> Tensor:
-        """Input [1, b, D] of one reader at the last positions."""
+    def _end(self, column: int) -> Tensor:
+        """A source [b, D] at the last positions."""
+        if column not in self.state.ends:
+            self.state.ends[column] = self.state.everywhere[column][self.on.places]
+        return self.state.ends[column]
+
+    def _place(self, columns: NDArray[np.int64]) -> Tensor:
+        """Where the outputs [c, n, D] of consecutive nodes go."""
+        if self.base is not None:
+            return self.empty(len(columns), self.n, self.d)
+        start = int(np.searchsorted(self.stored, columns[0]))
+        return self.buffer[start : start + len(columns)]
+
+    def _written(self, out: Tensor, columns: NDArray[np.int64], late: bool) -> None:
+        """Note outputs [c, n or b, D], less their replacement."""
         if self.replacement is not None:
-            return self.mix([row], n_sources)[:, self.places]
-        n_live, n_late = self.stored(slice(0, n_sources)).stop, int(np.searchsorted(self.late, n_sources))
-        early = self.sources[:n_live].index_select(1, self.places)
-        inputs = torch.einsum("s,sbd->bd", self.mask[row, :n_live], early)
-        return (inputs + torch.einsum("s,sbd->bd", self.late_mask[row, :n_late], self.late_sources[:n_late]))[None]
-
-    def less_replacement(self, columns: slice, live: NDArray[np.int64]) -> None:
-        """Take the replacement off what has just been stored: a mask then scales the difference."""
-        if self.replacement is not None:
-            self.sources[self.stored(columns)] -= self.replacement.of(columns, self.b, self.t)[live]
-
-    def project(self, inputs: Tensor, weight: Tensor) -> Tensor:
-        return torch.bmm(inputs, weight).mul_(root_mean_square_reciprocal(inputs, self.config.norm_eps)[..., None])
-
-    def logits(self) -> Tensor:
-        graph, heads = self.graph, self.config.n_heads
-        only = np.array([0])
-        if len(self.live) and self.live[0] == 0:
-            self.sources[0].copy_(self.folded.embed(self.tokens).view(self.b * self.t, -1))
-            self.less_replacement(slice(0, 1), only)
-        rotation = Rotation.of(self.config, self.t, self.tokens.device)
-        for index, layer in enumerate(self.folded.layers):
-            columns = graph.head_columns(index)
-            live = self.live[self.stored(columns)] - columns.start
-            if len(live):
-                start = graph.attention_rows(index).start
-                places = np.concatenate([live, live + heads, live + 2 * heads])
-                chosen = torch.from_numpy(places).to(self.tokens.device)
-                projected = self.project_mix((start + places).tolist(), columns.start, layer.qkv[chosen])
-                some = layer.of_heads(chosen)
-                hidden = some.attention(projected.view(len(places), self.b, self.t, -1), rotation)
-                write_out(hidden, some.o, some.o_bias, self.sources[self.stored(columns)])
-                self.less_replacement(columns, live)
-            column = slice(columns.stop, columns.stop + 1)
-            own, row = self.stored(column), graph.mlp_row(index)
-            if column.start in self.late:
-                projected = self.project(self.mix_last(row, graph.n_sources_of(row)), layer.mlp_in[None])
-                hidden = layer.mlp(projected, self.config.activation)
-                place = int(np.searchsorted(self.late, column.start))
-                write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.late_sources[place : place + 1])
-            elif own.stop > own.start:
-                projected = self.project_mix([row], graph.n_sources_of(row), layer.mlp_in[None])
-                hidden = layer.mlp(projected, self.config.activation)
-                write_out(hidden, layer.mlp_out[None], layer.mlp_out_bias, self.sources[own])
-                self.less_replacement(column, only)
-        return self.folded.unembed(self.mix_last(graph.logits_row, graph.n_sources)[0])
-
-
-def _late_mlps(graph: ComputationGraph, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Columns of the MLPs that nothing reads but the logits and other such MLPs: attention alone moves positions."""
-    own_position = {graph.logits_row}
-    late: list[int] = []
-    for layer in reversed(range(graph.n_layers)):
-        readers = np.flatnonzero(matrix[:, graph.mlp_column(layer)])
-        if len(readers) and own_position.issuperset(readers.tolist()):
-            own_position.add(graph.mlp_row(layer))
-            late.insert(0, graph.mlp_column(layer))
-    return np.array(late, dtype=np.int64)
+            for place, column in zip(out, columns.tolist(), strict=True):
+                flowing = self.replacement.of(slice(column, column + 1), self.on.b, self.on.t)[0]
+                place -= flowing[self.on.places] if late else flowing
+        (self.state.ends if late else self.state.everywhere).update(zip(columns.tolist(), out, strict=True))
