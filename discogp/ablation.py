@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +17,11 @@ from discogp.compute import FoldedWeights
 from discogp.evaluation import Evaluator, Outcome, check_fits
 from discogp.masked_transformer import MaskedTransformer
 from discogp.masks import circuit_weights, edge_matrix
+from discogp.minimality import Minimality
 from discogp.tasks.encoding import Prompts
+from discogp.toggling import Progress, Toggler
 
-__all__ = ["AblationSession", "Outcome", "run_circuit"]
+__all__ = ["AblationSession", "Minimality", "Outcome", "run_circuit"]
 
 
 @torch.no_grad()
@@ -53,6 +56,7 @@ class AblationSession:
         self.model, self.base, self.prompts = model, circuit, prompts
         self._evaluator = Evaluator(model, prompts, circuit.ablation)
         self._scorer = self._evaluator.scorer(circuit)
+        self._toggler = Toggler(self._scorer, circuit.edge_mask)
 
     @property
     def full(self) -> Outcome:
@@ -62,7 +66,7 @@ class AblationSession:
     @cached_property
     def circuit(self) -> Outcome:
         """The circuit alone."""
-        return self._scorer.outcome(self.base.edge_mask)
+        return self._toggler.outcome(self.base.edge_mask)
 
     @cached_property
     def complement(self) -> Outcome:
@@ -70,5 +74,13 @@ class AblationSession:
         return self._evaluator.complement(self.base)
 
     def without(self, names: Iterable[str]) -> Outcome:
-        """The circuit with these edges (or nodes: all their edges) off. GraphError for an unknown name."""
-        return self._scorer.outcome(self.base.without(names).edge_mask)
+        """The circuit with these edges (or nodes: all their edges) off. GraphError for an unknown name.
+
+        Only what lies downstream of them is computed. Threads may share a session; they take turns.
+        """
+        return self._toggler.outcome(self.base.without(names).edge_mask)
+
+    def leave_one_out(self, progress: Progress | None = None) -> Minimality:
+        """The circuit without each of its edges in turn; `progress(done, total)` may raise, to cancel."""
+        edges = np.flatnonzero(self.base.edge_mask).tolist()
+        return Minimality(self.base, self.circuit, self._toggler.leave_one_out(edges, progress))

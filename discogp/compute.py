@@ -11,6 +11,7 @@ after the projection, on dh numbers instead of D.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -251,6 +252,12 @@ class FoldedWeights:
     def unembed(self, x: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Logits of the logits reader's input; see `unembed`."""
         return unembed(self.source, x, candidates)
+
+    def unembed_blocks(self, x: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
+        """The logits of x [m, D], `width` tokens of the vocabulary at a time: (the first one's id, [m, width])."""
+        x = norm(x, self.config, self.source.final_norm, self.source.final_norm_bias)
+        for start in range(0, self.config.d_vocab, width):
+            yield start, x @ self.source.unembed[:, start : start + width]
 
 
 def _fold(layer: LayerWeights, config: ModelConfig) -> FoldedLayer:

@@ -24,7 +24,7 @@ from discogp.masked_pass import Replacement, Workspace
 from discogp.masked_transformer import MaskedTransformer
 from discogp.masks import circuit_weights, edge_matrix
 from discogp.objectives import answers_right, kl_divergence, logit_difference
-from discogp.sparse_pass import sparse_logits
+from discogp.sparse_pass import SparseRunner
 from discogp.tasks.encoding import Prompts
 
 # Above this share of kept edges almost every node is alive, and the dense pass is the quicker one.
@@ -122,30 +122,35 @@ class Scorer:
         self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
         self._replacements: dict[int, Replacement | None] = {}
         self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None
-        self.full = like.full if like else self._collect(iter(self.full_log_probs))
+        self.full = like.full if like else self.collect(iter(self.full_log_probs))
 
     def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
         """What the model does with these edges [E] only."""
-        sparse = edge_mask.mean() < _SPARSE_BELOW
-        matrix = None if sparse else edge_matrix(self.model.graph, edge_mask, self.model.device)
+        if self.runs_sparsely(edge_mask):
+            finals = (self.runner(i).run(edge_mask, workspace=self.workspace).final for i in range(len(self.batches)))
+            return self.collect(self.folded.unembed(final) for final in finals)
+        return self.collect(self._dense_logits(edge_matrix(self.model.graph, edge_mask, self.model.device)))
 
-        def logits() -> Iterator[Tensor]:
-            for index, batch in enumerate(self.batches):
-                replacement = self._replacement(index, batch)
-                if matrix is None:
-                    yield sparse_logits(self.model.graph, self.folded, edge_mask, batch.tokens, batch.last, replacement)
-                else:
-                    with torch.no_grad():
-                        yield self.model.masked(
-                            batch.tokens,
-                            matrix,
-                            last=batch.last,
-                            replacement=replacement,
-                            folded=self.folded,
-                            workspace=self.workspace,
-                        )
+    def runs_sparsely(self, edge_mask: NDArray[np.bool_]) -> bool:
+        return bool(edge_mask.mean() < _SPARSE_BELOW)
 
-        return self._collect(logits())
+    def runner(self, index: int) -> SparseRunner:
+        """Runs circuits on one of the batches."""
+        batch = self.batches[index]
+        replacement = self._replacement(index, batch)
+        return SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
+
+    @torch.no_grad()
+    def _dense_logits(self, matrix: Tensor) -> Iterator[Tensor]:
+        for index, batch in enumerate(self.batches):
+            yield self.model.masked(
+                batch.tokens,
+                matrix,
+                last=batch.last,
+                replacement=self._replacement(index, batch),
+                folded=self.folded,
+                workspace=self.workspace,
+            )
 
     def _replacement(self, index: int, batch: Prompts) -> Replacement | None:
         if self.ablation != "resample":
@@ -157,7 +162,8 @@ class Scorer:
             self._replacements[index] = made
         return self._replacements[index]
 
-    def _collect(self, all_logits: Iterator[Tensor]) -> Outcome:
+    def collect(self, all_logits: Iterator[Tensor]) -> Outcome:
+        """The outcome that the logits [b, V] of every batch in turn amount to."""
         columns: list[list[NDArray[Any]]] = [[], [], [], [], []]
         for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
             top = logits.argmax(-1)

@@ -33,4 +33,9 @@ class Benchmark:
 BENCHMARKS: Mapping[str, Benchmark] = {
     "step": Benchmark("step", "an edge-search step against two plain forward and backward passes"),
     "weights": Benchmark("weights", "a weight-search step against the same", repeats=5),
+    "circuit": Benchmark("circuit", "running a circuit of 2 % of the edges against the dense masked forward"),
+    "toggle": Benchmark("toggle", "running it again with one edge off against the dense masked forward"),
+    "leave-one-out": Benchmark(
+        "leave_one_out", "running it without each of its edges against that many separate evaluations", repeats=3
+    ),
 }
