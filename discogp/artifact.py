@@ -67,7 +67,7 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
         (staging / CIRCUIT_FILE).write_text(text, encoding="utf-8")
         save_file(tensors, staging / MASKS_FILE)
         (staging / MASKS_FILE).chmod((staging / CIRCUIT_FILE).stat().st_mode)  # safetensors makes files private
-        _swap(staging, target)
+        swap(staging, target)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"cannot write the circuit to {target}: {error}") from error
     finally:
@@ -128,7 +128,7 @@ def check_replaceable(target: Path) -> None:
         parse_document(read_text(target / CIRCUIT_FILE), str(target / CIRCUIT_FILE))
 
 
-def _swap(staging: Path, target: Path) -> None:
+def swap(staging: Path, target: Path) -> None:
     """Put the staged folder at its place. Renaming over a folder with files fails, so the old one steps aside first."""
     if not target.exists():
         staging.rename(target)

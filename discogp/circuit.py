@@ -31,9 +31,11 @@ def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 class Circuit:
     """A set of kept edges, with continuous scores and, for a *sheaf*, kept weights.
 
-    edge_mask [E] bool; edge_scores [E] float32 or None (a mask logit or attribution: higher is more certainly
-    kept); weight_masks: name of a weight as in `discogp.masks` -> bool array of its shape, or None if all
-    weights are kept. `searched` says what the search masked, hence what a complement reverses.
+    edge_mask [E] bool; edge_scores [E] float32 or None (a mask logit or attribution: higher is more certainly kept);
+    weight_masks: name of a weight as in `discogp.masks` -> bool array of its shape, or None if all weights are kept;
+    `unmasked_weights`: how many weights of attention and MLP no mask covers, because only some layers, components or
+    units were searched: they stay, in the complement too. `searched` says what the search masked, hence what a
+    complement reverses.
     """
 
     graph: ComputationGraph
@@ -43,6 +45,7 @@ class Circuit:
     ablation: Ablation = "zero"
     searched: Searched = "edges"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    unmasked_weights: int = 0
 
     def __post_init__(self) -> None:
         n_edges = self.graph.n_edges
@@ -88,11 +91,26 @@ class Circuit:
         return self.n_edges / self.graph.n_edges
 
     @cached_property
+    def n_weights(self) -> tuple[int, int]:
+        """(kept, all) of the weights that a mask covers."""
+        masks = (self.weight_masks or {}).values()
+        return sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)
+
+    @property
     def weight_density(self) -> float | None:
+        """Share of the weights of attention and MLP that stay, those included that were not searched."""
         if self.weight_masks is None:
             return None
-        total = sum(mask.size for mask in self.weight_masks.values())
-        return sum(int(mask.sum()) for mask in self.weight_masks.values()) / max(total, 1)
+        kept, total = self.n_weights
+        return (kept + self.unmasked_weights) / max(total + self.unmasked_weights, 1)
+
+    @property
+    def searched_weight_density(self) -> float | None:
+        """The same of the weights that were searched."""
+        if self.weight_masks is None:
+            return None
+        kept, total = self.n_weights
+        return kept / max(total, 1)
 
     def without(self, names: Iterable[str]) -> Self:
         """A new circuit with these edges off. A node's name stands for every edge into and out of it."""

@@ -83,7 +83,8 @@ def _weights_summary(circuit: Circuit) -> dict[str, Any] | None:
     if circuit.weight_masks is None:
         return None
     masks = {name: {"shape": list(m.shape), "kept": int(m.sum())} for name, m in circuit.weight_masks.items()}
-    return {"density": circuit.weight_density, "masks": masks}
+    density = {"density": circuit.weight_density, "density_of_searched": circuit.searched_weight_density}
+    return {**density, "unmasked": circuit.unmasked_weights, "masks": masks}
 
 
 def plain(value: Any, where: str) -> Any:
@@ -181,8 +182,11 @@ def make_circuit(
     if not isinstance(provenance, dict):
         raise ArtifactError(f'{source}: "provenance" must be an object')
     ablation, searched = document.get("ablation"), document.get("searched")
+    unmasked = 0 if weights is None else document["weights"].get("unmasked", 0)  # older files: every weight is masked
+    if not isinstance(unmasked, int) or isinstance(unmasked, bool) or unmasked < 0:
+        raise ArtifactError(f'{source}: "unmasked" of the weights is {str(unmasked)[:40]}; it must be a whole number')
     try:
-        return Circuit(graph, mask, scores, weights, ablation, searched, provenance)  # type: ignore[arg-type]
+        return Circuit(graph, mask, scores, weights, ablation, searched, provenance, unmasked)  # type: ignore[arg-type]
     except (DiscoGPError, TypeError) as error:
         raise ArtifactError(f"{source}: {error}") from error
 

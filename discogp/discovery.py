@@ -24,6 +24,7 @@ from discogp.data import TaskData, prepare
 from discogp.errors import ConfigError
 from discogp.evaluation import Evaluation, Evaluator
 from discogp.masked_transformer import MaskedTransformer
+from discogp.masks import unmasked_weights
 from discogp.methods.edge_phase import EdgePhase
 from discogp.methods.phase import Candidate, Phase, StepReport
 from discogp.methods.weight_phase import WeightPhase
@@ -252,6 +253,7 @@ class _Search:
                 "versions": versions(),
                 **self.data.recipe(),
             },
+            unmasked_weights=unmasked_weights(self.model.weights, candidate.weight_masks),
         )
 
 

@@ -75,12 +75,14 @@ class Evaluation:
     edge_density: float
     weight_density: float | None
     n_edges: int
+    searched_weight_density: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The circuit's figures at the top level, the complement's with a prefix, the full model's beneath `full`."""
         flat: dict[str, Any] = asdict(self.circuit)
         flat |= {f"complement_{k}": v for k, v in asdict(self.complement).items() if k != "n"}
         flat |= {"edge_density": self.edge_density, "weight_density": self.weight_density, "n_edges": self.n_edges}
+        flat["searched_weight_density"] = self.searched_weight_density
         return flat | {name: asdict(getattr(self, name)) for name in ("full", "circuit", "complement")}
 
 
@@ -220,6 +222,7 @@ class Evaluator:
             edge_density=circuit.edge_density,
             weight_density=circuit.weight_density,
             n_edges=circuit.n_edges,
+            searched_weight_density=circuit.searched_weight_density,
         )
 
 

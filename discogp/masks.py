@@ -70,6 +70,11 @@ def weight_fields(weights: ModelWeights) -> Iterator[tuple[str, int, str, Tensor
                         yield f"{prefix}{index}.{short}{suffix.replace('_', '.')}", index, field + suffix, tensor
 
 
+def unmasked_weights(weights: ModelWeights, masks: Mapping[str, np.ndarray] | None) -> int:
+    """How many weights and biases of attention and MLP none of the masks covers; 0 without masks."""
+    return 0 if masks is None else sum(t.numel() for name, _, _, t in weight_fields(weights) if name not in masks)
+
+
 def with_weights(weights: ModelWeights, changed: Mapping[str, Tensor]) -> ModelWeights:
     """A model with other tensors for the weights of these mask names; the rest is shared."""
     fields: list[dict[str, Tensor]] = [{} for _ in weights.layers]

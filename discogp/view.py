@@ -210,6 +210,8 @@ def summary(circuit: Circuit, n_shown: int) -> str:
     parts = [f"{circuit.n_edges:,} of {circuit.graph.n_edges:,} edges ({percent(circuit.edge_density)})"]
     if circuit.weight_density is not None:
         parts.append(f"{percent(circuit.weight_density)} of the weights")
+    if circuit.unmasked_weights and circuit.searched_weight_density is not None:
+        parts.append(f"{percent(circuit.searched_weight_density)} of those searched")
     parts.append(f"{circuit.ablation} ablation")
     if n_shown < circuit.n_edges:
         parts.append(f"the strongest {n_shown:,} drawn")

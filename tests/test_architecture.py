@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TORCH_FREE = ("graph", "circuit", "artifact", "circuit_json", "view", "palette", "settings", "errors", "paths")
+TORCH_FREE = (
+    "graph",
+    "circuit",
+    "artifact",
+    "circuit_json",
+    "view",
+    "palette",
+    "settings",
+    "errors",
+    "paths",
+    "sparsity",
+)
 
 
 def sources(folder: str) -> list[Path]:

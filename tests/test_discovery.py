@@ -129,6 +129,20 @@ def test_edges_that_cannot_reach_the_logits_are_not_counted(model: MaskedTransfo
     np.testing.assert_array_equal(circuit.edge_mask, model.graph.reaching_logits(circuit.edge_mask))
 
 
+@pytest.mark.parametrize("granularity", ["weight", "neuron", "head"])
+def test_weights_of_some_layers_in_coarse_units(model: MaskedTransformer, data: TaskData, granularity: str) -> None:
+    chosen = replace(QUICK_WEIGHTS, granularity=granularity, layers="1-2", components="mlp", sparsity_peak=300.0)
+    circuit = found(search(model, data, config("weights", weights=chosen)))
+    assert circuit.weight_masks is not None
+    assert {name[:2] for name in circuit.weight_masks} == {"m1", "m2"}
+    total = sum(tensor.numel() for _, _, _, tensor in weight_fields(model.weights))
+    kept = circuit.n_weights[0] + circuit.unmasked_weights
+    assert circuit.unmasked_weights == total - circuit.n_weights[1] > 0
+    result = evaluate(model, circuit, data.test)
+    assert result.weight_density == pytest.approx(kept / total)
+    assert result.searched_weight_density == circuit.n_weights[0] / circuit.n_weights[1]
+
+
 def test_resample_ablation_without_counterfactuals_is_refused_before_any_step(
     model: MaskedTransformer, data: TaskData
 ) -> None:

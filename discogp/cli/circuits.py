@@ -1,4 +1,4 @@
-"""`evaluate` and `export`: what to do with a saved circuit."""
+"""`evaluate`, `export` and `sparsity`: what to do with a saved circuit."""
 
 from __future__ import annotations
 
@@ -21,12 +21,21 @@ def add_to(commands: Any) -> None:
     evaluate.add_argument("--device", default="cpu")
     add_json_flag(evaluate)
 
-    export = add_command(commands, "export", _export, "write a circuit as a picture or as data")
+    export = add_command(commands, "export", _export, "write a circuit as a picture, as data or as a model")
     export.add_argument("circuit", type=Path, metavar="DIR")
-    export.add_argument("--format", required=True, help="svg, png, pdf, html, json or graphml")
+    export.add_argument(
+        "--format", required=True,
+        help="svg, png, pdf, html, json or graphml; hf: a Hugging Face folder, the circuit's weights only",
+    )  # fmt: skip
     export.add_argument("--out", required=True, type=Path, metavar="FILE")
+    export.add_argument("--model", help="of which hf makes a copy; default: the circuit's")
     export.add_argument("--max-edges", type=int, help="only the strongest; default: what the format shows well")
     export.add_argument("--theme", choices=("light", "dark"), default="light")
+
+    sparsity = add_command(commands, "sparsity", _sparsity, "show how many weights a circuit keeps, and where")
+    sparsity.add_argument("circuit", type=Path, metavar="DIR")
+    sparsity.add_argument("--neurons", action="store_true", help="of every MLP neuron too (with --json)")
+    add_json_flag(sparsity)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -51,10 +60,24 @@ def _export(options: argparse.Namespace) -> None:
     from discogp import load_circuit
     from discogp.export import export
 
-    path = export(
-        load_circuit(options.circuit), options.format, options.out, max_edges=options.max_edges, theme=options.theme
-    )
+    circuit = load_circuit(options.circuit)
+    if options.format == "hf":
+        from discogp.export.huggingface import export_huggingface
+
+        say(str(export_huggingface(circuit, options.out, options.model)))
+        return
+    path = export(circuit, options.format, options.out, max_edges=options.max_edges, theme=options.theme)
     say(str(path))
+
+
+def _sparsity(options: argparse.Namespace) -> None:
+    from discogp import load_circuit
+    from discogp.sparsity import sparsity
+
+    if options.neurons and not options.json:
+        raise ConfigError("--neurons is data for plots, a number a neuron; give --json with it")
+    found = sparsity(load_circuit(options.circuit))
+    say_json(found.to_json(neurons=options.neurons)) if options.json else say(str(found))
 
 
 def table(evaluation: dict[str, Any]) -> str:
@@ -62,10 +85,11 @@ def table(evaluation: dict[str, Any]) -> str:
     for name in ("full", "circuit", "complement"):
         m = evaluation[name]
         lines.append(f"{name:12} {m['accuracy']:9.3f} {m['top1']:9.3f} {m['kl']:10.4f} {m['logit_diff']:11.3f}")
-    weights = evaluation["weight_density"]
+    weights, searched = evaluation["weight_density"], evaluation["searched_weight_density"]
     lines.append(
         f"{evaluation['n_edges']:,} edges, {evaluation['edge_density']:.2%}"
         + ("" if weights is None else f"; {weights:.2%} of the weights")
+        + ("" if searched == weights else f", {searched:.2%} of those searched")
         + f"; {evaluation['n']} prompts"
     )
     return "\n".join(lines)

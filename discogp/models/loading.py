@@ -17,7 +17,8 @@ import ctypes
 import gc
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,47 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
     known model that has a folder of its own (`models get` fetches it). One load at a time: the libraries
     underneath change global state while they load. Raises ModelError.
     """
-    name = checked_name(name_or_path)
     target = usable_device(device)
+    with open_checkpoint(name_or_path) as opened:
+        shown, title, tokenizer = opened.name, opened.title, opened.tokenizer
+        parameters = _bridge_parameters(opened.row, opened.source, shown, opened.module, tokenizer)
+        weights = opened.extract(parameters)
+        del opened, parameters
+    _release_memory()
+    if tokenizer is not None and len(tokenizer) > weights.config.d_vocab:
+        raise ModelError(
+            f"Model {shown!r}: its tokenizer knows {len(tokenizer)} tokens but the model only "
+            f"{weights.config.d_vocab}. The two do not belong together; put the model's own tokenizer files "
+            "in the folder."
+        )
+    return Checkpoint(_moved(weights, target, shown), tokenizer, _bos_id(tokenizer), shown, title)
+
+
+@dataclass
+class Opened:
+    """A checkpoint as transformers reads it, fp32, before anything is taken out of it. `source`: folder or hub name."""
+
+    row: Architecture
+    module: Any
+    tokenizer: PreTrainedTokenizerBase | None
+    name: str
+    title: str
+    source: str
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The module's parameters under their Hugging Face names."""
+        return self.module.state_dict()
+
+    def extract(self, parameters: Mapping[str, Tensor] | None = None) -> ModelWeights:
+        """These parameters, or the module's own, in this package's layout. ModelError for what is not reproduced."""
+        with named(self.name):
+            return extract(self.row, self.module.config, self.parameters() if parameters is None else parameters)
+
+
+@contextmanager
+def open_checkpoint(name_or_path: str | os.PathLike[str]) -> Iterator[Opened]:
+    """Read a checkpoint and keep others from being read meanwhile. ModelError as for `load_checkpoint`."""
+    name = checked_name(name_or_path)
     known = registry.find(name)
     folder, hub_name = locate(name, known)
     shown = known.name if known else str(folder) if folder else name
@@ -78,19 +118,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
             check_shape(row, hf_config)
         tokenizer = _read_tokenizer(source, shown, folder, local)
         module = _read_module(source, shown, hf_config, local)
-        parameters = _bridge_parameters(row, source, shown, module, tokenizer)
-        with named(shown):
-            weights = extract(row, module.config, parameters)
-    del module, parameters
-    _release_memory()
-    if tokenizer is not None and len(tokenizer) > weights.config.d_vocab:
-        raise ModelError(
-            f"Model {shown!r}: its tokenizer knows {len(tokenizer)} tokens but the model only "
-            f"{weights.config.d_vocab}. The two do not belong together; put the model's own tokenizer files "
-            "in the folder."
-        )
-    title = known.title if known else folder.name if folder else name
-    return Checkpoint(_moved(weights, target, shown), tokenizer, _bos_id(tokenizer), shown, title)
+        yield Opened(row, module, tokenizer, shown, known.title if known else folder.name if folder else name, source)
 
 
 def _release_memory() -> None:
