@@ -160,7 +160,11 @@ class _Layer:
 
 
 class MaskedPass:
-    """Buffers, tape and walk of one pass. `tape`: whether a backward pass will follow."""
+    """Buffers, tape and walk of one pass. `tape`: whether a backward pass will follow.
+
+    `recompute`: readers' inputs are mixed again on the way back instead of being kept, for a tenth more time and, since
+    there are three readers to a source, far less memory.
+    """
 
     def __init__(
         self,
@@ -173,12 +177,13 @@ class MaskedPass:
         candidates: Tensor | None,
         workspace: Workspace,
         tape: bool,
+        recompute: bool = False,
     ) -> None:
         self.graph, self.valid, self.config, self.folded = graph, valid, folded.config, folded
         self.tokens, self.last, self.replacement, self.candidates = tokens, last, replacement, candidates
         self.b, self.t = tokens.shape
         self.n, self.d = self.b * self.t, folded.config.d_model
-        self.taping, self.workspace = tape, workspace
+        self.taping, self.keeping, self.workspace = tape, tape and not recompute, workspace
         self.layers: list[_Layer] = []
         workspace.passes += 1
         self.ticket = workspace.passes
@@ -196,9 +201,9 @@ class MaskedPass:
             self.narrow_rows = torch.tensor(rows, device=tokens.device)
 
     def inputs(self, layer: int) -> Tensor:
-        """Buffer [n, r, D] for the inputs of a layer's wide readers, kept until the backward pass if there is one."""
+        """Buffer [n, r, D] for the inputs of a layer's wide readers: one for all layers, or each its own to keep."""
         wide = self.graph.readers_per_layer if layer < self.n_wide else 2 * self.graph.n_heads
-        name = f"inputs {layer}" if self.taping else "inputs"
+        name = f"inputs {layer}" if self.keeping else "inputs"
         return self.workspace.get(name, (self.n, wide, self.d), self.sources)
 
     # ---------------------------------------------------------------- forward
@@ -236,14 +241,19 @@ class MaskedPass:
         write_out(hidden.detach(), weight, bias, target[:, columns].transpose(0, 1))
         self.less_replacement(target, columns)
 
+    def read(self, index: int) -> Tensor:
+        """[n, r, D] inputs of a layer's heads; behind them the MLP's, as far as it reads the same sources."""
+        rows = self.graph.attention_rows(index)
+        before, inputs = self.graph.head_columns(index).start, self.inputs(index)
+        mix(self.mask[rows.start : rows.stop + 1, :before], self.sources, inputs)
+        self.add_replacement(inputs[:, :-1], before)
+        return inputs
+
     def layer(self, index: int) -> None:
         """One wide block."""
         graph, layer, eps = self.graph, self.folded.layers[index], self.config.norm_eps
         columns, row, n_heads = graph.head_columns(index), graph.mlp_row(index), 3 * graph.n_heads
-        inputs = self.inputs(index)
-        # The MLP's row comes along as far as it reads the same sources as the heads.
-        mix(self.mask[graph.attention_rows(index).start : row + 1, : columns.start], self.sources, inputs)
-        self.add_replacement(inputs[:, :n_heads], columns.start)
+        inputs = self.read(index)
         heads = _HeadReaders.of(inputs[:, :n_heads].transpose(0, 1), layer.qkv, eps, self.taping)
         with torch.set_grad_enabled(self.taping):
             z = layer.attention(heads.projected.view(n_heads, self.b, self.t, -1), self.rotation)
@@ -344,6 +354,8 @@ class MaskedPass:
             block.mlp.backward(mine[:, n_heads])
             at_heads = d_sources[:, columns].addcmul_(self.mask[row, columns, None], mine[:, n_heads:])
             block.z.backward(torch.bmm(at_heads.transpose(0, 1), layer.o.transpose(1, 2)))
+            if not self.keeping:
+                self.read(index)
             block.heads[0].backward(mine[:, :n_heads], scratch)
             if index == layers[-1]:
                 self.d_mask[row, columns] = mask_gradient(mine[:, n_heads:], self.sources[:, columns])[0]

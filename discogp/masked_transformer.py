@@ -124,12 +124,14 @@ class MaskedTransformer:
         folded: FoldedWeights | None = None,
         candidates: Tensor | None = None,
         workspace: Workspace | None = None,
+        recompute: bool = False,
     ) -> Tensor:
         """Logits with every edge scaled by `mask` [R, P] (0 off, 1 on, between: a mixture), differentiable in the mask.
 
         [b, t, V]; [b, V] at the positions `last` [b]; [b, C] at `last` for the token ids `candidates` [b, C].
         Entries of the mask outside the graph are not read and get no gradient. With a `workspace`, the
-        backward pass must come before the next masked pass in it.
+        backward pass must come before the next masked pass in it. `recompute`: less memory for a tenth more time, see
+        `MaskedPass`.
         """
         shape = (self.graph.n_readers, self.graph.n_sources)
         if tuple(mask.shape) != shape:
@@ -147,6 +149,7 @@ class MaskedTransformer:
             candidates,
             workspace or Workspace(),
             tape,
+            recompute,
         )
         if tape:
             logits = DifferentiablePass.apply(mask, run)

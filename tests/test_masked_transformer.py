@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from discogp import masked_pass
 from discogp.ablation import run_circuit
 from discogp.circuit import Circuit
 from discogp.errors import ArtifactError, ConfigError, GraphError, ModelError
@@ -80,6 +81,13 @@ def test_any_edge_subset_agrees_with_the_slow_reference(
     torch.testing.assert_close(sparse, expected, atol=TOLERANCE, rtol=0)
 
 
+@pytest.fixture(params=[1, 2, 3])
+def layers_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny models fit into one group of layers; real ones do not."""
+    monkeypatch.setattr(masked_pass, "_LAYERS_AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("layers_at_once")
 @pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
 def test_gradients_are_those_of_finite_differences(model: MaskedTransformer, narrow: bool, ablation: str) -> None:
@@ -104,6 +112,26 @@ def test_gradients_are_those_of_finite_differences(model: MaskedTransformer, nar
             step = 1e-5
             numeric = (value(mask + step * direction) - value(mask - step * direction)) / (2 * step)
         torch.testing.assert_close((mask.grad * direction).sum(), numeric, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("ablation", ["zero", "resample"])
+def test_recomputed_inputs_give_the_same_gradients_in_less_memory(
+    model: MaskedTransformer, narrow: bool, ablation: str
+) -> None:
+    tokens, last = tokens_of(model, 4), torch.tensor([5, 2, 4]) if narrow else None
+    mask = edge_matrix(model.graph, random_circuit(model, 0.7).edge_mask).requires_grad_()
+    replacement = model.replacement(ablation, tokens, tokens_of(model, 5))
+    gradients, sizes = [], []
+    for recompute in (False, True):
+        workspace = Workspace()
+        logits = model.masked(
+            tokens, mask, last=last, replacement=replacement, workspace=workspace, recompute=recompute
+        )
+        gradients += torch.autograd.grad(logits.sin().sum(), mask)
+        sizes.append(sum(buffer.numel() for buffer in workspace.buffers.values()))
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-5, rtol=1e-5)
+    assert sizes[1] < sizes[0]
 
 
 def test_candidates_are_those_columns_of_the_logits(model: MaskedTransformer) -> None:
