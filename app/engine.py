@@ -21,6 +21,7 @@ from discogp.errors import ConfigError
 if TYPE_CHECKING:
     from discogp.ablation import AblationSession, Outcome
     from discogp.masked_transformer import MaskedTransformer
+    from discogp.token_view import Position
 
 _MODELS = 2
 _BENCHES = 4
@@ -55,6 +56,20 @@ class Bench:
             while len(self.known) > _OUTCOMES:
                 self.known.popitem(last=False)
             return outcome
+
+    def positions(self, prompt: int | str, names: Iterable[str]) -> list[Position]:
+        """What full model and circuit predict at every position: of one of the prompts, or of somebody's own text."""
+        from discogp.token_view import positions, prompt_ids
+
+        model, counterfactual = self.model, None
+        if isinstance(prompt, str):
+            tokens = prompt_ids(prompt, model.tokenizer, model.bos_id)
+        else:
+            one = self.prompts.subset([prompt])
+            tokens, counterfactual = one.tokens, one.counterfactual
+        with self.lock:
+            full, circuit = self.session.at_every_position(tokens, counterfactual, names)
+        return positions(tokens[0].tolist(), full[0], circuit[0], model.tokenizer)
 
     @property
     def slow(self) -> bool:

@@ -19,6 +19,7 @@ from app.results import changed_prompts, rows, saved_rows
 from app.tables import chips, metrics_table, prompts_table
 from app.text import plain
 from app.toggles import History, Toggles
+from app.token_panel import token_panel
 from discogp.circuit import Circuit
 from discogp.errors import DiscoGPError
 from discogp.view import GraphView
@@ -69,8 +70,12 @@ def panel(entry: Entry, circuit: Circuit, view: GraphView, history: History, ben
     with right:
         _buttons(history)
         result = _figures(entry, circuit, history, bench)
-    if result is not None:
-        _changed(*result)
+    if result is None:
+        return
+    ready, outcome = result
+    if outcome is not None:
+        _changed(ready, outcome)
+    token_panel(ready, history.current)
 
 
 def _buttons(history: History) -> None:
@@ -89,8 +94,8 @@ def _buttons(history: History) -> None:
 
 def _figures(
     entry: Entry, circuit: Circuit, history: History, bench: Future[Bench] | None
-) -> tuple[Bench, Outcome] | None:
-    """The metrics table, whatever is known; returns what the changed prompts are read from."""
+) -> tuple[Bench, Outcome | None] | None:
+    """The metrics table, whatever is known; once the model is there, returns it and what it did without what is off."""
     off = history.current
     names = sorted(off.nodes) + sorted(off.edges)
     revision = f"{history.revision}:{report_number(history)}:{len(names)}"
@@ -112,7 +117,7 @@ def _figures(
     st.caption(plain(ready.note))
     if outcome is None:
         st.caption("Click an edge or a node of the graph: it is switched off and the model runs again without it.")
-        return None
+        return ready, None
     st.html(f"<b>Switched off</b> {len(names)}" + chips(names))
     return ready, outcome
 

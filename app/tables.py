@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 from discogp.view import percent
+
+if TYPE_CHECKING:
+    from discogp.token_view import Position
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,39 @@ def _prompt_row(row: ChangedPrompt) -> str:
         f"<td>{before} → {after}</td>"
         f'<td class="dg-number">{show(row.difference_before, False)} → {show(row.difference_after, False)}</td></tr>'
     )
+
+
+def tokens_table(rows: Sequence[Position]) -> str:
+    """One line a position: the token, what both predict after it, and how far apart they are."""
+    body = "".join(_token_row(place, row) for place, row in enumerate(rows))
+    return (
+        '<div class="dg-scroll dg-tall"><table class="dg-prompts dg-tokens"><thead><tr><th></th><th>Token</th>'
+        "<th>Full model: next</th><th>Circuit: next</th>"
+        '<th title="KL(full ‖ circuit) over the whole vocabulary, in nats">KL</th>'
+        f"</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _token_row(place: int, row: Position) -> str:
+    shade = f"background: rgba(224, 144, 44, {0.5 * row.kl / (row.kl + 1):.3f})"  # a KL of 1 nat: half of the way
+    cells = "".join(
+        f"<td>{' '.join(_guess(guess.text, guess.probability, row.follows) for guess in guesses)}</td>"
+        for guesses in (row.full, row.circuit)
+    )
+    return (
+        f'<tr style="{shade}"><td class="dg-number">{place}</td><td><code>{_visible(row.token)}</code></td>{cells}'
+        f'<td class="dg-number">{show(row.kl, False)}</td></tr>'
+    )
+
+
+def _guess(text: str, probability: float, follows: str | None) -> str:
+    mark = '<span class="dg-good">✓</span>' if text == follows else ""
+    return f'<span class="dg-guess"><code>{_visible(text)}</code>{mark}<small>{probability:.0%}</small></span>'
+
+
+def _visible(token: str) -> str:
+    """Spaces matter in tokens, so they are shown."""
+    return escape(token.replace(" ", "␣").replace("\n", "⏎") or "∅")
 
 
 def _word(text: str, right: bool | None = None) -> str:

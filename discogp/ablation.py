@@ -80,6 +80,21 @@ class AblationSession:
         """
         return self._toggler.outcome(self.base.without(names).edge_mask)
 
+    @torch.no_grad()
+    def at_every_position(
+        self, tokens: Tensor, counterfactual: Tensor | None = None, names: Iterable[str] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [b, t, V] of the full model, and of the circuit without these edges and nodes, for any tokens [b, t].
+
+        With resample ablation the counterfactual [b, t] must be given; mean ablation takes the split's means.
+        """
+        tokens = self.model.check_tokens(tokens)
+        scorer = self._scorer
+        mask = edge_matrix(self.model.graph, self.base.without(names).edge_mask, self.model.device)
+        replacement = scorer.replacement(tokens, counterfactual)
+        circuit = self.model.masked(tokens, mask, replacement=replacement, folded=scorer.folded)
+        return self.model.logits(tokens), circuit
+
     def leave_one_out(self, progress: Progress | None = None) -> Minimality:
         """The circuit without each of its edges in turn; `progress(done, total)` may raise, to cancel."""
         edges = np.flatnonzero(self.base.edge_mask).tolist()

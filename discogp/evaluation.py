@@ -154,11 +154,17 @@ class Scorer:
                 workspace=self.workspace,
             )
 
+    def replacement(self, tokens: Tensor, counterfactual: Tensor | None) -> Replacement | None:
+        """What flows along ablated edges for any tokens [b, t]; the means are this split's."""
+        if self.ablation != "resample":
+            return self._mean
+        return self.model.replacement("resample", tokens, counterfactual, folded=self.folded)
+
     def _replacement(self, index: int, batch: Prompts) -> Replacement | None:
         if self.ablation != "resample":
             return self._mean
         if index not in self._replacements:
-            made = self.model.replacement("resample", batch.tokens, batch.counterfactual, folded=self.folded)
+            made = self.replacement(batch.tokens, batch.counterfactual)
             if not self._keep_replacements:
                 return made
             self._replacements[index] = made
