@@ -1,25 +1,26 @@
-"""`evaluate`, `export` and `sparsity`: what to do with a saved circuit."""
+"""`evaluate`, `minimality`, `export` and `sparsity`: what to do with a saved circuit."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from discogp.cli.output import add_command, add_json_flag, say, say_json
 from discogp.errors import ConfigError
 
+if TYPE_CHECKING:
+    from discogp.circuit import Circuit
+    from discogp.masked_transformer import MaskedTransformer
+    from discogp.tasks.encoding import Prompts
+
 
 def add_to(commands: Any) -> None:
-    evaluate = add_command(commands, "evaluate", _evaluate, "score a saved circuit")
-    evaluate.add_argument("circuit", type=Path, metavar="DIR")
-    evaluate.add_argument("--split", choices=("train", "validation", "test"), default="test")
-    evaluate.add_argument("--ablation", choices=("zero", "mean", "resample"), help="default: the search's")
-    evaluate.add_argument("--model", help="default: the circuit's")
-    evaluate.add_argument("--task", help="default: the circuit's")
-    evaluate.add_argument("--data", help="file of published data for --task")
-    evaluate.add_argument("--device", default="cpu")
-    add_json_flag(evaluate)
+    _add_prompt_options(add_command(commands, "evaluate", _evaluate, "score a saved circuit"))
+    minimality = add_command(commands, "minimality", _minimality, "leave out each edge of a saved circuit in turn")
+    _add_prompt_options(minimality)
+    minimality.add_argument("--top", type=int, default=20, help="edges to print; --json prints all (default: 20)")
 
     export = add_command(commands, "export", _export, "write a circuit as a picture, as data or as a model")
     export.add_argument("circuit", type=Path, metavar="DIR")
@@ -38,8 +39,20 @@ def add_to(commands: Any) -> None:
     add_json_flag(sparsity)
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    from discogp import evaluate, load_circuit, load_model
+def _add_prompt_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("circuit", type=Path, metavar="DIR")
+    command.add_argument("--split", choices=("train", "validation", "test"), default="test")
+    command.add_argument("--ablation", choices=("zero", "mean", "resample"), help="default: the search's")
+    command.add_argument("--model", help="default: the circuit's")
+    command.add_argument("--task", help="default: the circuit's")
+    command.add_argument("--data", help="file of published data for --task")
+    command.add_argument("--device", default="cpu")
+    add_json_flag(command)
+
+
+def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, Prompts]:
+    """The model, the circuit with the ablation asked for, and the prompts that the options name."""
+    from discogp import load_circuit, load_model
     from discogp.data import restore
 
     circuit = load_circuit(options.circuit)
@@ -50,10 +63,36 @@ def _evaluate(options: argparse.Namespace) -> None:
     recipe = dict(circuit.provenance)
     if options.task:
         recipe["task"], recipe["task_options"] = options.task, {"path": options.data} if options.data else {}
-    data = restore(model, recipe)
-    result = evaluate(model, circuit, getattr(data, options.split), options.ablation).to_json()
-    result |= {"split": options.split, "ablation": options.ablation or circuit.ablation, "searched": circuit.searched}
+    prompts = getattr(restore(model, recipe), options.split)
+    return model, replace(circuit, ablation=options.ablation or circuit.ablation), prompts
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from discogp import evaluate
+
+    model, circuit, prompts = _restored(options)
+    result = evaluate(model, circuit, prompts).to_json()
+    result |= {"split": options.split, "ablation": circuit.ablation, "searched": circuit.searched}
     say_json(result) if options.json else say(table(result))
+
+
+def _minimality(options: argparse.Namespace) -> None:
+    from discogp import AblationSession
+
+    if options.top < 1:
+        raise ConfigError(f"--top is {options.top}; it must be at least 1")
+    model, circuit, prompts = _restored(options)
+    found = AblationSession(model, circuit, prompts).leave_one_out()
+    if options.json:
+        say_json(found.to_json() | {"split": options.split, "ablation": circuit.ablation})
+        return
+    say(f"{'edge':24} {'change':>9} {'changed':>8} {'Δ accuracy':>11} {'Δ KL':>9} {'Δ logit diff':>13}")
+    for e in found.effects[: options.top]:
+        say(f"{e.edge:24} {e.change:9.4f} {e.changed:8} {e.accuracy:+11.3f} {e.kl:+9.4f} {e.logit_diff:+13.3f}")
+    say(
+        f"minimality {found.minimality:.3f}: {found.n_idle} of {len(found.effects)} edges can go, one at a time, and "
+        f"nothing changes; {len(prompts)} prompts"
+    )
 
 
 def _export(options: argparse.Namespace) -> None:
