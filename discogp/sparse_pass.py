@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from discogp.compute import FoldedLayer, FoldedWeights, Rotation, root_mean_square_reciprocal, write_out
+from discogp.compute import FoldedLayer, FoldedWeights, Rotation, linear, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
 from discogp.masked_pass import Replacement, Workspace
 
@@ -266,10 +266,10 @@ class _Run:
             return
         scale = root_mean_square_reciprocal(x, self.config.norm_eps)[:, None]
         if len(members) == 1:
-            torch.mm(x, weight[places[0]], out=out[members[0]]).mul_(scale)
+            torch.mul(linear(x, weight[places[0]].T), scale, out=out[members[0]])
             return
         together = torch.cat([weight[place] for place in places], dim=1)
-        projected = torch.mm(x, together).mul_(scale).view(len(x), len(members), -1)
+        projected = linear(x, together.T).mul_(scale).view(len(x), len(members), -1)
         for i, member in enumerate(members):
             out[member].copy_(projected[:, i])
 
