@@ -94,7 +94,7 @@ class Circuit:
     def n_weights(self) -> tuple[int, int]:
         """(kept, all) of the weights that a mask covers."""
         masks = (self.weight_masks or {}).values()
-        return sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)
+        return sum(int(np.count_nonzero(mask)) for mask in masks), sum(mask.size for mask in masks)
 
     @property
     def weight_density(self) -> float | None:

@@ -115,7 +115,9 @@ def sparsity(circuit: Circuit) -> Sparsity:
         raise ConfigError(
             "this circuit has no weight masks: it keeps every weight. Find one with --mask weights or --mask both"
         )
-    counts = {_place(name): Count(int(mask.sum()), mask.size) for name, mask in circuit.weight_masks.items()}
+    counts = {
+        _place(name): Count(int(np.count_nonzero(mask)), mask.size) for name, mask in circuit.weight_masks.items()
+    }
     return Sparsity(circuit, counts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import explore_panel, session
+from app import explore_panel, session, weights_panel
 from app.export_menu import export_menu
 from app.open_menu import open_menu
 from app.permalink import LinkError, decode
@@ -55,5 +55,6 @@ st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
 bench = session.engine().bench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 explore_panel.panel(picked, circuit, view, history, bench)
+weights_panel.show(circuit, picked.id)
 if bench is not None and not bench.done():
     explore_panel.wait_for(bench)

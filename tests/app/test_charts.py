@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from app.charts import curves, losses
+import numpy as np
+
+from app.charts import curves, kept_weights, losses
+from discogp.circuit import Circuit
+from discogp.graph import ComputationGraph
+from discogp.sparsity import sparsity
 
 EVENTS = [
     {"phase": "prepare", "message": "Loading", "elapsed": 0.1},
@@ -30,3 +35,17 @@ def test_losses():
 def test_nothing_yet():
     assert not curves([]).data
     assert not losses(EVENTS[:1]).data
+
+
+def test_kept_weights_by_layer_and_component():
+    masks = {
+        "a0.q": np.eye(4, dtype=bool)[None],
+        "m0.in": np.zeros((4, 8), bool),
+        "m1.in": np.ones((4, 8), bool),
+    }
+    circuit = Circuit.full(ComputationGraph(2, 1), weight_masks=masks, searched="weights")
+    (trace,) = kept_weights(sparsity(circuit)).data
+    assert list(trace.x) == ["q", "in"]
+    assert list(trace.y) == [0, 1]
+    assert [list(row) for row in trace.text] == [["25 %", "0 %"], ["", "100 %"]]
+    assert [[None if z is None else round(z, 3) for z in row] for row in trace.z] == [[-0.602, -1], [None, 0]]
