@@ -19,6 +19,7 @@ from torch import Tensor
 from discogp.circuit import Ablation
 from discogp.compute import FoldedWeights
 from discogp.evaluation import mean_replacement
+from discogp.lanes import Lanes
 from discogp.masked_pass import Replacement, Workspace
 from discogp.masked_transformer import MaskedTransformer
 from discogp.masks import apply_weight_masks, edge_matrix, edge_vector, sample
@@ -66,7 +67,9 @@ class EdgePhase(Phase):
             self.reversed = FoldedWeights.of(apply_weight_masks(model.weights, reversed_masks))
         self.graph = model.graph
         self.valid = edge_matrix(self.graph, np.ones(self.graph.n_edges), model.device)
-        self.workspace = Workspace()
+        size = min(search.batch_size, len(train))
+        self.lanes = Lanes.for_batch(min(size, self.micro_batch or size), model.device)
+        self.workspaces = [Workspace() for _ in range(self.lanes.n)]
         self.means: dict[int, Replacement] = {}
         if self.ablation == "mean":
             batches = list(train.batches(64))
@@ -95,7 +98,8 @@ class EdgePhase(Phase):
             drawn = torch.rand(self.valid.shape, generator=self.generator, device=self.valid.device)
             mask = ((drawn < keep).float() * self.valid).requires_grad_()
             for part, places in parts(batch, self.micro_batch):
-                (self._faithfulness(mask, part, full[places]) * (len(part) / len(batch))).backward()
+                loss = self._faithfulness(mask, part, full[places], self.workspaces[0])
+                (loss * (len(part) / len(batch))).backward()
             assert mask.grad is not None
             total += mask.grad.abs()
         return total
@@ -105,7 +109,9 @@ class EdgePhase(Phase):
             return self.means[id(folded)]
         return self.model.replacement(self.ablation, batch.tokens, batch.counterfactual, folded=folded)
 
-    def _faithfulness(self, mask: Tensor, batch: Prompts, full_log_probs: Tensor | None) -> Tensor:
+    def _faithfulness(
+        self, mask: Tensor, batch: Prompts, full_log_probs: Tensor | None, workspace: Workspace
+    ) -> Tensor:
         ids, right, wrong = candidates(batch)
         task_only = self.objective == "task"
         logits = self.model.masked(
@@ -115,13 +121,13 @@ class EdgePhase(Phase):
             replacement=self._replacement(self.kept, batch),
             folded=self.kept,
             candidates=ids if task_only else None,
-            workspace=self.workspace,
+            workspace=workspace,
         )
         if task_only:
             return faithfulness_loss(logits, None, right, wrong, "task")
         return faithfulness_loss(logits, full_log_probs, batch.correct, batch.wrong, self.objective)
 
-    def _completeness(self, mask: Tensor, batch: Prompts) -> Tensor:
+    def _completeness(self, mask: Tensor, batch: Prompts, workspace: Workspace) -> Tensor:
         ids, right, wrong = candidates(batch)
         logits = self.model.masked(
             batch.tokens,
@@ -130,29 +136,47 @@ class EdgePhase(Phase):
             replacement=self._replacement(self.reversed, batch),
             folded=self.reversed,
             candidates=ids,
-            workspace=self.workspace,
+            workspace=workspace,
         )
         return completeness_loss(logits, right, wrong)
 
     def begin(self, step: int) -> None:
         drawn = sample(self.logits.detach(), self.config.temperature, self.config.noise_at(step), self.generator)
         self._slope = drawn.slope
-        self._mask = (drawn.hard * self.valid).requires_grad_()
-        self._mask.grad = torch.zeros_like(self._mask)
+        self._mask = drawn.hard * self.valid
+        self._gradient = torch.zeros_like(self._mask)
         self._completeness_weight = self.config.completeness_at(step)
 
     def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
-        faithful = self._faithfulness(self._mask, batch, full_log_probs)
+        lanes = list(zip(parts(batch, -(-len(batch) // self.lanes.n)), self.workspaces, strict=False))
+
+        def run(lane: tuple[tuple[Prompts, slice], Workspace]) -> tuple[Losses, Tensor]:
+            (part, places), workspace = lane
+            known = None if full_log_probs is None else full_log_probs[places]
+            return self._passes(part, known, share * len(part) / len(batch), workspace)
+
+        losses = Losses.none(batch.tokens.device)
+        for (part, _), (found, gradient) in zip((lane[0] for lane in lanes), self.lanes.map(run, lanes), strict=True):
+            losses = losses + found.scaled(len(part) / len(batch))
+            self._gradient += gradient
+        return losses
+
+    def _passes(
+        self, batch: Prompts, full_log_probs: Tensor | None, share: float, workspace: Workspace
+    ) -> tuple[Losses, Tensor]:
+        """Kept and complement pass; the losses, and `share` of their gradients [R, P]."""
+        mask = self._mask.clone().requires_grad_()
+        faithful = self._faithfulness(mask, batch, full_log_probs, workspace)
         (share * faithful).backward()
         complete = torch.zeros_like(faithful)
         if self._completeness_weight > 0:
-            complete = self._completeness(self._mask, batch)
+            complete = self._completeness(mask, batch, workspace)
             (share * self._completeness_weight * complete).backward()
-        return Losses(faithful.detach(), complete.detach())
+        assert mask.grad is not None
+        return Losses(faithful.detach(), complete.detach()), mask.grad
 
     def gradients(self) -> list[Tensor]:
-        assert self._mask.grad is not None
-        return [self._mask.grad]
+        return [self._gradient]
 
     def update(self, step: int) -> float:
         (gradient,) = self.gradients()

@@ -29,6 +29,11 @@ class Losses:
     faithfulness: Tensor
     completeness: Tensor
 
+    @classmethod
+    def none(cls, device: torch.device) -> Losses:
+        """Those of no prompts, to add to."""
+        return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
     def scaled(self, share: float) -> Losses:
         return Losses(self.faithfulness * share, self.completeness * share)
 
@@ -106,8 +111,7 @@ class Phase(ABC):
         """
         self.begin(step)
         total = of or len(batch)
-        zero = torch.zeros((), device=batch.tokens.device)
-        losses = Losses(zero, zero)
+        losses = Losses.none(batch.tokens.device)
         for part, places in parts(batch, self.micro_batch):
             share = len(part) / total
             known = None if full_log_probs is None else full_log_probs[places]
