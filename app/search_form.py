@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,19 @@ from discogp.graph import ComputationGraph
 from discogp.models.registry import find, list_models
 from discogp.runs import RunSettings
 from discogp.settings import PRESETS, config_from_dict, config_to_dict, preset
-from discogp.tasks import SplitSizes, Task, get_task, list_tasks
+from discogp.tasks import SplitSizes, Task, get_task, list_tasks, option_names, task_options
 
 _KEEP = "session"  # what is chosen here outlives a visit to another page
+# Where a task's own prompts are read from, by the option that says so: label, help, whether it may be left out.
+_DATA = {
+    "path": (
+        "BLiMP file (optional)",
+        "A file in BLiMP's JSON-lines format, to use instead of the built-in text.",
+        True,
+    ),
+    "data": ("Published data", "The file of this task's published data, or a folder that has it.", False),
+    "file": ("Your prompts", "A CSV or JSONL file with the columns prompt, correct and wrong.", False),
+}
 _PRESET_HELP = {
     "quick": "A first look: fewest steps.",
     "balanced": "Good circuits in reasonable time.",
@@ -68,7 +78,7 @@ def show() -> RunSettings | None:
         model=model,
         task=task.name,
         config=config_to_dict(config),
-        task_options=_options(task),
+        task_options=task_options(task),
         sizes=asdict(sizes),
         only_known=only_known,
     )
@@ -111,29 +121,21 @@ def _task() -> Task | None:
     )  # fmt: skip
     task: Any = tasks[name]
     st.caption(task.description)
-    if "path" not in {item.name for item in fields(task)}:
+    option = next((known for known in _DATA if known in option_names(name)), None)
+    if option is None:
         return task
-    path = st.text_input(
-        "BLiMP file (optional)", key="search_blimp", persist_state=_KEEP, placeholder="anaphor_number_agreement.jsonl",
-        help="Path of a file in BLiMP's JSON-lines format on this machine, to use instead of the built-in sentences.",
-    )  # fmt: skip
-    if not path.strip():
+    label, help_text, optional = _DATA[option]
+    path = st.text_input(label, key=f"search_{option}", persist_state=_KEEP, help=help_text).strip()
+    if not path and optional:
         return task
     try:
-        file = Path(path.strip()).expanduser()
-        if not file.is_file():
-            raise TaskError(
-                f"there is no file {path.strip()!r}; give the path of a .jsonl file, or leave the field empty"
-            )
-        return get_task(name, path=str(file.resolve()))
+        place = Path(path).expanduser()
+        if not path or not (place.is_file() or (option == "data" and place.is_dir())):
+            raise TaskError(f"there is no file {path!r}; give the path of one on this machine" if path else help_text)
+        return get_task(name, **{option: str(place.resolve())})
     except DiscoGPError as error:
         st.error(plain(str(error)))
         return None
-
-
-def _options(task: Any) -> dict[str, Any]:
-    """The task's options that are not at their default."""
-    return {item.name: value for item in fields(task) if item.init and (value := getattr(task, item.name)) is not None}
 
 
 def _data() -> tuple[SplitSizes, bool]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from discogp.errors import TaskError
 from discogp.masked_transformer import MaskedTransformer
-from discogp.objectives import answers_right
-from discogp.tasks import Prompts, SplitSizes, Task, encode, get_task
+from discogp.scoring import Chance, chance, full_answers
+from discogp.tasks import PooledTask, Prompts, SplitSizes, Task, encode, get_task, paired, task_options
 
-# Below this accuracy, on two candidates, there is no behaviour to find a circuit for.
-NEAR_CHANCE = 0.6
+# An accuracy that has not come this share of the way from chance to 1 (60 % on two candidates) shows no behaviour.
+NEAR_CHANCE = 0.2
+# Above this share of one right answer, the prompt need not be read.
+CONSTANT = 0.95
+NO_COUNTERFACTUAL = "no other prompt of the split can be its counterfactual"
 
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """Three splits that share no prompt. `full_accuracy` (0–1) is over all splits, before filtering."""
+    """Three splits that share no prompt. `full_accuracy` (0–1) is over all splits, before filtering; `chance` (0–1) is
+    what guessing would give: evenly among the candidates, or always the most frequent answer, whichever is more."""
 
     train: Prompts
     validation: Prompts
@@ -25,10 +34,12 @@ class TaskData:
     task_name: str
     full_accuracy: float
     kept_share: float
+    chance: float = 0.5
     dropped: dict[str, int] = field(default_factory=dict)
     held_out: str = ""
     notes: tuple[str, ...] = ()
     only_known: bool = True
+    need_counterfactual: bool = False
     sizes: SplitSizes = field(default_factory=SplitSizes)
     seed: int = 0
     task_options: dict[str, Any] = field(default_factory=dict)
@@ -41,11 +52,19 @@ class TaskData:
             "split_sizes": dict(self.sizes.items()),
             "data_seed": self.seed,
             "only_known": self.only_known,
+            "need_counterfactual": self.need_counterfactual,
             "full_accuracy": self.full_accuracy,
+            "chance": self.chance,
             "kept_share": self.kept_share,
             "dropped": dict(self.dropped),
             "held_out": self.held_out,
+            "notes": list(self.notes),
         }
+
+    def shares(self) -> dict[str, Any]:
+        """What of the task was kept, and how well the full model does it: part of every result."""
+        names = ("full_accuracy", "chance", "kept_share", "dropped", "held_out", "notes")
+        return {name: value for name, value in self.recipe().items() if name in names}
 
 
 def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData:
@@ -62,6 +81,7 @@ def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData
         SplitSizes(**dict(provenance.get("split_sizes") or {})),
         int(provenance.get("data_seed") or provenance.get("seed") or 0),
         bool(provenance.get("only_known", True)),
+        bool(provenance.get("need_counterfactual", False)),
     )
 
 
@@ -71,28 +91,39 @@ def prepare(
     sizes: SplitSizes | None = None,
     seed: int = 0,
     only_known: bool = True,
+    need_counterfactual: bool = False,
 ) -> TaskData:
     """Encode a task's splits for a model. `only_known` keeps only prompts that the full model answers rightly.
 
-    TaskError if the model has no tokenizer, if nothing can be encoded, or if it answers nothing rightly.
+    `need_counterfactual`: for resample ablation; of a task whose items are each other's counterfactuals, those for
+    which there is none are dropped. TaskError if the model has no tokenizer, if nothing can be encoded, if it answers
+    nothing rightly, or if counterfactuals are needed and the task has none.
     """
-    if model.tokenizer is None:
-        raise TaskError(
-            f"{model.name} has no tokenizer, so the words of {task.name!r} cannot be encoded; add its tokenizer files "
-            "to the folder, or call run_circuit with token ids of your own"
-        )
+    tokenizer = needs_tokenizer(model, task)
     sizes = sizes or SplitSizes()
-    splits = task.splits(sizes, seed)
-    dropped: dict[str, int] = {}
+    dropped: Counter[str] = Counter()
+    notes: list[str] = []
+    pairs = False
+    if isinstance(task, PooledTask):
+        pool = task.pool()
+        usable = encode(pool.examples, tokenizer, model.bos_id)
+        dropped.update(pool.dropped)
+        dropped.update(usable.dropped)
+        notes += [*pool.notes, *left_out_note(usable.answers_left_out)]
+        pairs = pool.paired
+        splits = task.split(usable.prompts.examples, sizes, seed)
+    else:
+        splits = task.splits(sizes, seed)
     chosen: list[Prompts] = []
-    right = total = 0
-    for name in ("train", "validation", "test"):
-        encoded = encode(getattr(splits, name), model.tokenizer, model.bos_id)
-        for reason, count in encoded.dropped.items():
-            dropped[reason] = dropped.get(reason, 0) + count
+    asked: list[Prompts] = []
+    right = 0
+    for name, size in sizes.items():
+        encoded = encode(getattr(splits, name), tokenizer, model.bos_id)
+        dropped.update(encoded.dropped)
         prompts = encoded.prompts
-        known = _known(model, prompts)
-        right, total = right + len(known), total + len(prompts)
+        asked.append(prompts)
+        known = full_answers(model, prompts).right.nonzero().flatten().tolist()
+        right += len(known)
         if only_known:
             if not known:
                 raise TaskError(
@@ -100,42 +131,100 @@ def prepare(
                     "there is no behaviour to find a circuit for; choose another task, or keep all prompts"
                 )
             prompts = prompts.subset(known)
+        if pairs:
+            prompts, alone = _paired(prompts, need_counterfactual)
+            dropped.update({NO_COUNTERFACTUAL: alone} if alone else {})
+        if need_counterfactual and prompts.counterfactual is None:
+            raise TaskError(
+                f"resample ablation needs a counterfactual for every prompt, and some or all of {task.name!r} have "
+                "none; choose zero or mean ablation, or give a column 'counterfactual' if the prompts are yours"
+            )
+        if len(getattr(splits, name)) < size:
+            notes.append(f"{task.name} has {len(getattr(splits, name))} {name} prompts for the {size} asked for")
         chosen.append(prompts)
-    accuracy = right / total
-    notes: tuple[str, ...] = ()
-    if accuracy < NEAR_CHANCE:
-        notes = (
-            f"{model.name} is right on {accuracy:.0%} of the prompts of {task.name!r}, near chance: "
-            "a circuit found here explains little",
-        )
+    accuracy = right / sum(map(len, asked))
+    guess = chance(joined(asked))
+    notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
     return TaskData(
         *chosen,
         task_name=task.name,
         full_accuracy=accuracy,
         kept_share=accuracy if only_known else 1.0,
-        dropped=dropped,
+        chance=max(guess.uniform, guess.majority),
+        dropped=dict(dropped),
         held_out=splits.held_out,
-        notes=notes,
+        notes=tuple(notes),
         only_known=only_known,
+        need_counterfactual=need_counterfactual,
         sizes=sizes,
         seed=seed,
-        task_options=_options(task),
+        task_options=task_options(task),
     )
 
 
-def _options(task: Task) -> dict[str, Any]:
-    """The settings that a task was made with; a task's dataclass fields are its options."""
-    if not is_dataclass(task):
-        return {}
-    options = {f.name: getattr(task, f.name) for f in fields(task) if f.init}
-    return {name: value for name, value in options.items() if value is not None}
+def needs_tokenizer(model: MaskedTransformer, task: Task) -> Any:
+    """The model's tokenizer; TaskError if it has none."""
+    if model.tokenizer is None:
+        raise TaskError(
+            f"{model.name} has no tokenizer, so the words of {task.name!r} cannot be encoded; add its tokenizer files "
+            "to the folder, or call run_circuit with token ids of your own"
+        )
+    return model.tokenizer
 
 
-def _known(model: MaskedTransformer, prompts: Prompts) -> list[int]:
-    """Places of the prompts that the full model answers rightly."""
-    known: list[int] = []
-    for start, batch in zip(range(0, len(prompts), 64), prompts.batches(64), strict=True):
-        batch = batch.to(model.device)
-        right = answers_right(model.logits(batch.tokens, batch.last), batch.correct, batch.wrong)
-        known += [start + i for i in right.nonzero().flatten().tolist()]
-    return known
+def chance_notes(what: str, accuracy: float, guess: Chance, tokenizer: Any) -> list[str]:
+    """What to announce when an accuracy is no better than guessing, or when one answer is always right."""
+    answer = tokenizer.decode([guess.answer])
+    if guess.majority > CONSTANT:
+        return [
+            f"{what}: “{answer}” is right for {guess.majority:.0%} of the prompts, so a circuit that always says so "
+            "passes; read its other figures with that in mind"
+        ]
+    if accuracy < guess.uniform + NEAR_CHANCE * (1 - guess.uniform):
+        return [
+            f"{what}: {accuracy:.0%} of the prompts right is near chance ({guess.uniform:.0%}), so a circuit "
+            "found here explains little"
+        ]
+    if accuracy <= guess.majority:
+        return [
+            f"{what}: {accuracy:.0%} of the prompts right is no more than always saying “{answer}” would give "
+            f"({guess.majority:.0%}), so the model cannot really do the task and a circuit found here explains little"
+        ]
+    return []
+
+
+def left_out_note(left_out: Mapping[str, int]) -> list[str]:
+    """Which answers are no candidates with this tokenizer."""
+    return [f"{count} answers are no candidates: {reason}" for reason, count in left_out.items()]
+
+
+def _paired(prompts: Prompts, needed: bool) -> tuple[Prompts, int]:
+    """The prompts with one another as counterfactuals, and how many were dropped for want of one.
+
+    Where they are not needed, all prompts stay, and have counterfactuals only if each has one.
+    """
+    found, alone = paired(prompts)
+    if not alone:
+        return found, 0
+    rest = sorted(set(range(len(prompts))) - set(alone))
+    if not needed or not rest:
+        return prompts, 0
+    return found.subset(rest), len(alone)
+
+
+def joined(parts: Sequence[Prompts]) -> Prompts:
+    """Several sets of prompts as one, without counterfactuals."""
+
+    def stack(name: str, value: int) -> Tensor:
+        tensors = [getattr(part, name) for part in parts]
+        width = max(tensor.shape[1] for tensor in tensors)
+        return torch.cat([F.pad(tensor, (0, width - tensor.shape[1]), value=value) for tensor in tensors])
+
+    return Prompts(
+        tokens=stack("tokens", 0),
+        lengths=torch.cat([part.lengths for part in parts]),
+        counterfactual=None,
+        correct=stack("correct", -1),
+        wrong=stack("wrong", -1),
+        examples=tuple(example for part in parts for example in part.examples),
+    )

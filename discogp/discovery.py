@@ -126,7 +126,8 @@ def discover(
     config = config or preset("balanced", n_edges=model.graph.n_edges)
     if isinstance(task, str):
         task = get_task(task)
-    data = task if isinstance(task, TaskData) else prepare(model, task, seed=config.seed)
+    resample = config.ablation == "resample"
+    data = task if isinstance(task, TaskData) else prepare(model, task, seed=config.seed, need_counterfactual=resample)
     if config.ablation == "resample" and data.train.counterfactual is None:
         raise ConfigError(f"the task {data.task_name!r} has no counterfactual prompts; set ablation to zero or mean")
     return _Search(model, data, config, cancelled).run()

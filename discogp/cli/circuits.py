@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discogp.cli.output import add_command, add_json_flag, say, say_json
+from discogp.cli.output import add_command, add_json_flag, note, say, say_json
+from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
 
 if TYPE_CHECKING:
     from discogp.circuit import Circuit
+    from discogp.data import TaskData
     from discogp.masked_transformer import MaskedTransformer
-    from discogp.tasks.encoding import Prompts
 
 
 def add_to(commands: Any) -> None:
@@ -44,14 +45,13 @@ def _add_prompt_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--split", choices=("train", "validation", "test"), default="test")
     command.add_argument("--ablation", choices=("zero", "mean", "resample"), help="default: the search's")
     command.add_argument("--model", help="default: the circuit's")
-    command.add_argument("--task", help="default: the circuit's")
-    command.add_argument("--data", help="file of published data for --task")
+    add_task_options(command, default="the circuit's")
     command.add_argument("--device", default="cpu")
     add_json_flag(command)
 
 
-def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, Prompts]:
-    """The model, the circuit with the ablation asked for, and the prompts that the options name."""
+def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, TaskData]:
+    """The model, the circuit with the ablation asked for, and the task's prompts that the options name."""
     from discogp import load_circuit, load_model
     from discogp.data import restore
 
@@ -61,18 +61,24 @@ def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, 
         raise ConfigError("this circuit does not say which model it is of; give one with --model")
     model = load_model(name, device=options.device)
     recipe = dict(circuit.provenance)
-    if options.task:
-        recipe["task"], recipe["task_options"] = options.task, {"path": options.data} if options.data else {}
-    prompts = getattr(restore(model, recipe), options.split)
-    return model, replace(circuit, ablation=options.ablation or circuit.ablation), prompts
+    if options.data is not None and options.task_file is None:
+        options.task = options.task or circuit.provenance.get("task")  # the same data, moved elsewhere
+    if (named := named_task(options)) is not None:
+        recipe["task"], recipe["task_options"] = named
+    ablation = options.ablation or circuit.ablation
+    recipe["need_counterfactual"] = ablation == "resample" or recipe.get("need_counterfactual", False)
+    data = restore(model, recipe)
+    for message in data.notes:
+        note(f"note: {message}")
+    return model, replace(circuit, ablation=ablation), data
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from discogp import evaluate
 
-    model, circuit, prompts = _restored(options)
-    result = evaluate(model, circuit, prompts).to_json()
-    result |= {"split": options.split, "ablation": circuit.ablation, "searched": circuit.searched}
+    model, circuit, data = _restored(options)
+    result = evaluate(model, circuit, getattr(data, options.split)).to_json()
+    result |= {"split": options.split, "ablation": circuit.ablation, "searched": circuit.searched, **data.shares()}
     say_json(result) if options.json else say(table(result))
 
 
@@ -81,7 +87,8 @@ def _minimality(options: argparse.Namespace) -> None:
 
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; it must be at least 1")
-    model, circuit, prompts = _restored(options)
+    model, circuit, data = _restored(options)
+    prompts = getattr(data, options.split)
     found = AblationSession(model, circuit, prompts).leave_one_out()
     if options.json:
         say_json(found.to_json() | {"split": options.split, "ablation": circuit.ablation})

@@ -10,6 +10,7 @@ from typing import Any
 
 from discogp.cli.circuits import table
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
+from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
 from discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
 
@@ -17,8 +18,7 @@ from discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, co
 def add_to(commands: Any) -> None:
     discover = add_command(commands, "discover", _discover, "search for a circuit and save it")
     discover.add_argument("--model", required=True, help="a known model, a Hugging Face name or a folder")
-    discover.add_argument("--task", required=True)
-    discover.add_argument("--data", help="file of published data to use instead of the built-in generator (BLiMP)")
+    add_task_options(discover)
     discover.add_argument("--mask", choices=("edges", "weights", "both"), default="edges")
     discover.add_argument("--preset", choices=PRESETS, default="balanced")
     discover.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="e.g. edges.steps=300")
@@ -40,15 +40,18 @@ def _discover(options: argparse.Namespace) -> None:
     last = options.out.with_name(f"{options.out.name}-last")
     for folder in (options.out, last):
         check_replaceable(folder)  # before minutes of work, not after
-    task = get_task(options.task, **({"path": options.data} if options.data else {}))
+    name, task_options = named_task(options) or ("", {})
+    task = get_task(name, **task_options)
     sizes = SplitSizes(options.train, options.validation, options.test)
     model = load_model(options.model, device=options.device)
     config = preset(options.preset, options.mask, model.graph.n_edges, seed=options.seed)
     config = _with_settings(config, options.set)
-    data = prepare(model, task, sizes, options.seed, only_known=not options.all_prompts)
+    known = not options.all_prompts
+    data = prepare(model, task, sizes, options.seed, known, need_counterfactual=config.ablation == "resample")
     for message in data.notes:
         note(f"note: {message}")
-    note(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, those are kept")
+    kept = "those are kept" if known else "all are kept"
+    note(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, {kept}")
     final = None
     for progress in discover(model, data, config):
         final = progress
@@ -61,7 +64,8 @@ def _discover(options: argparse.Namespace) -> None:
     save_circuit(circuit, options.out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)
-    result = {"out": str(options.out), "best_step": final.best_step, "seconds": round(final.elapsed, 1), **evaluation}
+    result = {"out": str(options.out), "best_step": final.best_step, "seconds": round(final.elapsed, 1)}
+    result |= {**evaluation, **data.shares()}
     say_json(result) if options.json else say(table(evaluation) + f"\n{final.elapsed:.1f} s; saved in {options.out}")
 
 

@@ -1,16 +1,25 @@
-"""`tasks`: what can be searched for."""
+"""`tasks`: what can be searched for, and whether a model can do it."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from discogp.cli.output import add_command, add_json_flag, say, say_json
+from discogp.cli.output import add_command, add_json_flag, note, say, say_json
+from discogp.cli.task_options import add_task_options, named_task
+from discogp.errors import TaskError
 
 
 def add_to(commands: Any) -> None:
-    tasks = commands.add_parser("tasks", help="known tasks").add_subparsers(required=True, metavar="list")
+    tasks = commands.add_parser("tasks", help="known tasks").add_subparsers(required=True, metavar="list|check")
     add_json_flag(add_command(tasks, "list", _tasks_list, "what can be searched for"))
+    check = add_command(tasks, "check", _tasks_check, "usable items of a task, and what the full model makes of them")
+    check.add_argument("--model", required=True, help="a known model, a Hugging Face name or a folder")
+    add_task_options(check, default="every task")
+    check.add_argument("--limit", type=int, default=1000, help="items to run the model on, at most; default: 1000")
+    check.add_argument("--seed", type=int, default=0)
+    check.add_argument("--device", default="cpu")
+    add_json_flag(check)
 
 
 def _tasks_list(options: argparse.Namespace) -> None:
@@ -22,3 +31,79 @@ def _tasks_list(options: argparse.Namespace) -> None:
         return
     for task in tasks:
         say(f"{task.name:26} {task.title}: {task.description}")
+
+
+def _tasks_check(options: argparse.Namespace) -> None:
+    from discogp import load_model
+    from discogp.task_check import check_task
+    from discogp.tasks import get_task
+
+    named = named_task(options)
+    if named is None:
+        _check_all(options)
+        return
+    task = get_task(named[0], **named[1])
+    check = check_task(load_model(options.model, device=options.device), task, options.limit, options.seed)
+    for message in check.notes:
+        note(f"note: {message}")
+    result = check.to_json()
+    if options.json:
+        say_json(result)
+        return
+    say(_HEADER)
+    say(_line(result))
+    for reason, count in check.dropped.items():
+        say(f"{count} dropped: {reason}")
+    for example in result["prompts"]:
+        say(_preview(example))
+
+
+def _check_all(options: argparse.Namespace) -> None:
+    """One row a task, also for those that are refused."""
+    from discogp import load_model
+    from discogp.task_check import check_task
+    from discogp.tasks import get_task, list_tasks, option_names
+
+    model = load_model(options.model, device=options.device)
+    rows = []
+    if not options.json:
+        say(_HEADER)
+    for task in list_tasks():
+        if task.name == "custom":
+            continue
+        try:
+            if options.data is not None and "data" in option_names(task.name):
+                if not options.data.is_dir():
+                    raise TaskError("--data is one file; name its task with --task, or give a folder")
+                task = get_task(task.name, data=options.data)
+            row = check_task(model, task, options.limit, options.seed).to_json()
+        except TaskError as error:
+            row = {"task": task.name, "refused": str(error)}
+        rows.append(row)
+        if not options.json:
+            say(_line(row))
+    if options.json:
+        say_json(rows)
+
+
+_HEADER = (
+    f"{'task':56} {'usable':>7} {'of':>7} {'kept':>6} {'right':>6} {'chance':>6} {'top-1':>6} {'diff':>6} {'s':>5}"
+)
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "refused" in row:
+        return f"{row['task']:56} refused: {row['refused'].splitlines()[0]}"
+    top1 = "–" if row["top1"] is None else f"{row['top1']:.1%}"
+    return (
+        f"{row['task']:56} {row['kept']:7,} {row['items']:7,} {row['kept_share']:6.1%} {row['accuracy']:6.1%} "
+        f"{row['chance']:6.1%} {top1:>6} {row['logit_diff']:6.2f} {row['seconds']:5.1f}"
+        + (" (whole sentences)" if row["sentences"] else "")
+    )
+
+
+def _preview(example: dict[str, Any]) -> str:
+    if "sentences" in example:
+        return " | ".join(example["sentences"])
+    answers = f"{' '.join(example['correct'])} (not {','.join(example['wrong'])})"
+    return f"{'right' if example['right'] else 'wrong'}: {example['prompt']} … {answers}"

@@ -67,7 +67,8 @@ def run_search(store: RunStore, run: Run) -> None:
     note("prepare", f"Preparing prompts of {settings.task}")
     task = get_task(settings.task, **settings.task_options)
     sizes = SplitSizes(**settings.sizes)
-    data = prepare(model, task, sizes=sizes, seed=config.seed, only_known=settings.only_known)
+    resample = config.ablation == "resample"
+    data = prepare(model, task, sizes, config.seed, settings.only_known, need_counterfactual=resample)
     counts = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
     note(
         "prepare",

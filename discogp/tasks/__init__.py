@@ -1,6 +1,6 @@
 """Tasks: prompts, counterfactuals, splits. One file per task; a model is never imported here."""
 
-from discogp.tasks import agreement, ioi  # noqa: F401 - importing a task's module registers it
+from discogp.tasks import agreement, blimp, custom, ioi, pararel  # noqa: F401 - importing a task's module registers it
 from discogp.tasks.base import (
     Example,
     Splits,
@@ -8,14 +8,20 @@ from discogp.tasks.base import (
     Task,
     get_task,
     list_tasks,
+    option_names,
     register,
+    task_options,
     unregister,
 )
+from discogp.tasks.counterfactuals import paired
 from discogp.tasks.encoding import Encoded, Prompts, encode
+from discogp.tasks.pool import Pool, PooledTask
 
 __all__ = [
     "Encoded",
     "Example",
+    "Pool",
+    "PooledTask",
     "Prompts",
     "SplitSizes",
     "Splits",
@@ -23,6 +29,9 @@ __all__ = [
     "encode",
     "get_task",
     "list_tasks",
+    "option_names",
+    "paired",
     "register",
+    "task_options",
     "unregister",
 ]

@@ -102,6 +102,8 @@ TaskFactory = Callable[..., Task]
 _F = TypeVar("_F", bound=TaskFactory)
 _factories: dict[str, TaskFactory] = {}
 _aliases: dict[str, str] = {}
+# Families with too many members for one line of an error.
+_LARGE = ("blimp", "pararel")
 
 
 def register(name: str, *, aliases: Sequence[str] = ()) -> Callable[[_F], _F]:
@@ -134,7 +136,10 @@ def get_task(name: str, **options: Any) -> Task:
     """
     factory = _factories.get(_aliases.get(name, name))
     if factory is None:
-        known = ", ".join(sorted(_factories))
+        families = sorted(
+            {key.rpartition("/")[0] for key in _factories if key.count("/") and key.split("/")[0] in _LARGE}
+        )
+        known = ", ".join(sorted(k for k in _factories if k.split("/")[0] not in _LARGE) + [f"{f}/…" for f in families])
         near = get_close_matches(name, [*_factories, *_aliases], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "choose one of them, or register a task of that name"
         raise TaskError(f"there is no task named {name!r}; known tasks: {known}; {hint}")
@@ -145,6 +150,19 @@ def get_task(name: str, **options: Any) -> Task:
                 f"the task {name!r} has no option {option!r}; allowed: {', '.join(allowed) or 'none, leave it out'}"
             )
     return factory(**options)
+
+
+def task_options(task: Task) -> dict[str, Any]:
+    """The options that make `get_task(task.name, **options)` this task; those that are None are left out."""
+    factory = _factories.get(task.name)
+    names = [] if factory is None else inspect.signature(factory).parameters
+    return {name: value for name in names if (value := getattr(task, name, None)) is not None}
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """The options a task takes; none for a name that is not known."""
+    factory = _factories.get(_aliases.get(name, name))
+    return () if factory is None else tuple(inspect.signature(factory).parameters)
 
 
 def list_tasks() -> tuple[Task, ...]:

@@ -274,11 +274,12 @@ def _pair(example: Example, vocabulary: _Vocabulary) -> _Row:
     shared = next((i for i, (a, b) in enumerate(zip(good, bad, strict=False)) if a != b), min(len(good), len(bad)))
     if shared == 0:
         raise _Unusable(NO_PREFIX)
+    # Before anything else: two unknown words look alike, so that where the sentences part is not known either.
+    if vocabulary.unknown in good[:shared]:
+        raise _Unusable(UNKNOWN_PROMPT)
     if shared in (len(good), len(bad)):
         raise _Unusable(NO_SPLIT)
     prompt, correct, wrong = good[:shared], good[shared], bad[shared]
-    if vocabulary.unknown in prompt:
-        raise _Unusable(UNKNOWN_PROMPT)
     if vocabulary.unknown in (correct, wrong):
         raise _Unusable(UNKNOWN_ANSWER)
     # Decoded one by one, a sentence-piece token would lose the space in front of it.

@@ -1,4 +1,4 @@
-"""BLiMP files: real sentences where the file is at hand, broken files always."""
+"""BLiMP: paradigms by name, files of its format, pairs cut where they part; real sentences where they are at hand."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from discogp.errors import TaskError
-from discogp.tasks import SplitSizes, get_task
-from discogp.tasks.blimp import read_blimp
+from discogp.tasks import SplitSizes, encode, get_task, list_tasks
+from discogp.tasks.blimp import IDENTICAL, PARADIGMS, read_blimp
+
+from .words import word_tokenizer
 
 # The folder with BLiMP's .jsonl files; the data are not part of this repository, but may lie beside it.
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "blimp"
 FOLDER = Path(os.environ.get("DISCOGP_BLIMP") or BESIDE)
-REAL = FOLDER / "anaphor_number_agreement.jsonl"
+REAL = sorted(FOLDER.glob("*.jsonl"))
+needs_real = pytest.mark.skipif(not REAL, reason="BLiMP is not at hand: its folder in $DISCOGP_BLIMP")
 
 
 def line(good: str, bad: str, **fields: object) -> str:
@@ -28,25 +31,40 @@ def write(folder: Path, *lines: str) -> Path:
     return path
 
 
-def agreement_file(folder: Path, n: int = 60) -> Path:
+def agreement_lines(n: int = 60) -> list[str]:
     lines = []
     for i in range(n):
         lines.append(line(f"Girls number {i} verb{i % 20} themselves.", f"Girls number {i} verb{i % 20} herself."))
         lines.append(line(f"Mary number {i} verb{i % 20} herself.", f"Mary number {i} verb{i % 20} themselves."))
-    return write(folder, *lines)
+    return lines
 
 
-def test_prompt_is_the_common_prefix_and_repeats_are_left_out(tmp_path: Path) -> None:
+def test_every_paradigm_is_a_task_and_says_what_it_is() -> None:
+    tasks = {task.name: task for task in list_tasks() if task.name.startswith("blimp/")}
+    assert len(tasks) == len(PARADIGMS) == 67
+    assert sum(mark == "*" for _, mark in PARADIGMS.values()) == 20
+    assert all(task.title and task.description and task.source for task in tasks.values())
+
+
+def test_prompt_is_the_common_prefix(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         line("Girls hurt themselves today.", "Girls hurt herself today."),
         "",
-        line("Girls hurt themselves.", "Girls hurt himself."),
-        line("Mary saw herself.", "Mary saw themselves.", one_prefix_method=True, one_prefix_prefix="Mary saw"),
+        line("Mary saw herself.", "Mary saw themselves."),
+        line("Ran Mary?", "Runs Mary?"),
     )
-    first, second = read_blimp(path)
+    first, second, third = read_blimp(path)
     assert (first.prompt, first.correct, first.wrong) == ("Girls hurt", (" themselves",), (" herself",))
     assert (second.prompt, second.correct, second.counterfactual) == ("Mary saw", (" herself",), None)
+    assert third.prompt == ""
+
+
+def test_pairs_that_are_no_pairs_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, line("Mary ran.", "Mary ran."), *agreement_lines(3))
+    pool = get_task("blimp/wh_island", data=path).pool()  # type: ignore[attr-defined]
+    assert len(pool.examples) == 6
+    assert pool.dropped == {IDENTICAL: 1}
 
 
 def test_windows_line_ends_are_read(tmp_path: Path) -> None:
@@ -55,8 +73,10 @@ def test_windows_line_ends_are_read(tmp_path: Path) -> None:
     assert read_blimp(path)[0].correct == (" themselves",)
 
 
-def test_splits_share_no_prompt_and_no_last_word_and_are_balanced(tmp_path: Path) -> None:
-    task = get_task("anaphor_number_agreement", path=agreement_file(tmp_path))
+@pytest.mark.parametrize("name", ["agreement/anaphor_number", "blimp/anaphor_number_agreement"])
+def test_splits_share_no_prompt_and_no_last_word(tmp_path: Path, name: str) -> None:
+    option = "path" if name.startswith("agreement") else "data"
+    task = get_task(name, **{option: write(tmp_path, *agreement_lines())})
     sizes = SplitSizes(20, 10, 20)
     splits = task.splits(sizes, seed=0)
     assert task.splits(sizes, seed=0) == splits
@@ -64,15 +84,42 @@ def test_splits_share_no_prompt_and_no_last_word_and_are_balanced(tmp_path: Path
     assert [len(part) for part in parts] == [20, 10, 20]
     endings = [{e.prompt.split()[-1] for e in part} for part in parts]
     assert len(set.union(*endings)) == sum(map(len, endings))
-    for part in parts:
-        assert sum(e.correct == (" themselves",) for e in part) * 2 == len(part)
-    assert "pairs.jsonl" in task.source
 
 
-def test_too_few_sentences_say_the_maximum(tmp_path: Path) -> None:
-    task = get_task("anaphor_number_agreement", path=str(agreement_file(tmp_path)))
-    with pytest.raises(TaskError, match=r"from pairs\.jsonl' can make at most \d+ train prompts, 500 were asked for"):
-        task.splits(SplitSizes(500, 10, 10), seed=0)
+def test_too_few_sentences_make_smaller_splits_of_the_same_proportions(tmp_path: Path) -> None:
+    splits = get_task("blimp/wh_island", data=write(tmp_path, *agreement_lines())).splits(SplitSizes(), seed=0)
+    train, validation, test = map(len, (splits.train, splits.validation, splits.test))
+    assert 100 <= train + validation + test <= 120
+    assert abs(train - 2 * validation) <= 2 >= abs(train - test)
+
+
+def test_one_prompt_cannot_be_split(tmp_path: Path) -> None:
+    path = write(tmp_path, *(line(f"The hidden{i} x", f"The hid{i} x") for i in range(9)))
+    with pytest.raises(TaskError, match=r"9 different items .* have 1 different prompt between them"):
+        get_task("blimp/irregular_past_participle_adjectives", data=path).splits(SplitSizes(), 0)
+
+
+@pytest.mark.parametrize("place", ["", "blimp", "data"])
+def test_a_folder_is_looked_through(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    write(folder, *agreement_lines()).rename(folder / "wh_island.jsonl")
+    assert get_task("blimp/wh_island", data=tmp_path).splits(SplitSizes(8, 8, 8), 0).test
+    with pytest.raises(TaskError, match=r"has no npi_present_1\.jsonl; give with --data"):
+        get_task("blimp/npi_present_1", data=tmp_path).splits(SplitSizes(8, 8, 8), 0)
+
+
+def test_without_data_and_without_the_hub_it_says_where_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("discogp.tasks.published._out_of_reach_since", float("inf"))
+    with pytest.raises(TaskError, match=r"nyu-mll/blimp .*github\.com/alexwarstadt/blimp .*--data"):
+        get_task("blimp/wh_island").splits(SplitSizes(), 0)
+
+
+def test_the_hub_s_parquet_files_are_read(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "train-00000-of-00001.parquet"
+    pandas.DataFrame([json.loads(text) for text in agreement_lines(2)]).to_parquet(path)
+    assert [e.correct for e in read_blimp(path)] == [(" themselves",), (" herself",)] * 2
 
 
 @pytest.mark.parametrize(
@@ -84,15 +131,8 @@ def test_too_few_sentences_say_the_maximum(tmp_path: Path) -> None:
         ('{"sentence_good": "Mary saw herself."}', r"line 2: the field 'sentence_bad' must be a sentence, got None"),
         (line("Mary saw herself.", ""), r"line 2: the field 'sentence_bad' must be a sentence, got ''"),
         ('{"sentence_good": 3, "sentence_bad": "x"}', r"line 2: the field 'sentence_good' must be a sentence, got 3"),
-        (line("Mary ran.", "John ran."), r"line 2: the sentences share no first word"),
-        (line("Mary ran.", "Mary ran."), r"line 2: the sentences must part at a word"),
-        (line("Mary ran home", "Mary ran"), r"line 2: the sentences must part at a word"),
-        (line("Mary ran.", "Mary ran!"), r"line 2: the sentences part in punctuation only"),
-        (
-            line("Mary saw herself.", "Mary saw them.", one_prefix_method=True, one_prefix_prefix="Mary"),
-            r"line 2: 'one_prefix_prefix' is 'Mary', but the sentences share 'Mary saw'",
-        ),
-        ("[" * 100_000, r"line 2: (JSON nested too deeply|not JSON)"),
+        ("[" * 90_000, r"line 2: (JSON nested too deeply|not JSON)"),
+        ("[" * 200_000, r"line 2: 200,000 bytes long; a line may have at most"),
     ],
 )
 def test_broken_lines_are_named_by_number(tmp_path: Path, bad: str, message: str) -> None:
@@ -104,7 +144,7 @@ def test_broken_lines_are_named_by_number(tmp_path: Path, bad: str, message: str
 def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
     path = tmp_path / "latin.jsonl"
     path.write_bytes(line("Mary saw herself.", "Mary saw themselves.").encode() + b'\n{"sentence_good": "Ren\xe9e"}')
-    with pytest.raises(TaskError, match=r"latin\.jsonl, line 2: not UTF-8"):
+    with pytest.raises(TaskError, match=r"latin\.jsonl.*\nline 2: not UTF-8"):
         read_blimp(path)
 
 
@@ -112,7 +152,7 @@ def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
 def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_bytes(content)
-    with pytest.raises(TaskError, match="has no sentence pair"):
+    with pytest.raises(TaskError, match="is empty"):
         read_blimp(path)
 
 
@@ -123,17 +163,32 @@ def test_a_missing_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
         read_blimp(tmp_path)
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"BLiMP is not at hand: {REAL.name} in $DISCOGP_BLIMP")
-def test_the_real_file_gives_the_default_sizes_for_any_seed() -> None:
-    task = get_task("anaphor_number_agreement", path=REAL)
-    for seed in range(10):
-        splits = task.splits(SplitSizes(), seed)
-        for part in (splits.train, splits.validation, splits.test):
-            assert sum(e.correct == (" themselves",) for e in part) * 2 == len(part)
+@needs_real
+@pytest.mark.parametrize("path", REAL, ids=[path.stem for path in REAL])
+def test_real_files(path: Path) -> None:
+    """A thousand pairs each; where BLiMP gives a prefix it is ours; splits share no prompt."""
+    rows = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    task = get_task(f"blimp/{path.stem}", data=FOLDER)
+    pool = task.pool()  # type: ignore[attr-defined]
+    assert len(pool.examples) + sum(pool.dropped.values()) == 1000
+    assert (PARADIGMS[path.stem][1] == "*") == rows[0]["one_prefix_method"]
+    assert (PARADIGMS[path.stem][1] == "~") == rows[0]["two_prefix_method"]
+    if rows[0]["one_prefix_method"] and not pool.dropped:
+        # BLiMP's is shorter where the noun is of two words ("that grocery store", "that grocery stores").
+        assert all(e.prompt.startswith(row["one_prefix_prefix"]) for e, row in zip(pool.examples, rows, strict=True))
+    if len({e.prompt for e in pool.examples}) < 3:
+        return
+    splits = task.splits(SplitSizes(), seed=1)
+    prompts = [{e.prompt for e in part} for part in (splits.train, splits.validation, splits.test)]
+    assert len(set.union(*prompts)) == sum(map(len, prompts))
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason=f"BLiMP is not at hand: {REAL.name} in $DISCOGP_BLIMP")
-def test_real_prompts_agree_with_the_prefix_field() -> None:
-    rows = [json.loads(text) for text in REAL.read_text(encoding="utf-8").splitlines()]
-    wanted = {row["one_prefix_prefix"] for row in rows}
-    assert {example.prompt for example in read_blimp(REAL)} == wanted
+@needs_real
+def test_real_prompts_encode_with_whole_words() -> None:
+    examples = get_task("blimp/anaphor_number_agreement", data=FOLDER).pool().examples  # type: ignore[attr-defined]
+    tokenizer = word_tokenizer(*(text for e in examples for text in (e.sentences or ())))
+    encoded = encode(examples, tokenizer, 0)
+    assert not encoded.dropped
+    assert [(e.prompt, e.correct, e.wrong) for e in encoded.prompts.examples] == [
+        (e.prompt, e.correct, e.wrong) for e in examples
+    ]

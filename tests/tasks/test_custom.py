@@ -1,0 +1,149 @@
+"""Task files: what is read, what is mended, what is dropped with a count, and what is refused with line and column."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from discogp.errors import TaskError
+from discogp.paths import assets
+from discogp.tasks import Pool, SplitSizes, encode, get_task
+from discogp.tasks.custom import CONTRADICTION, REPEATED
+
+from .words import word_tokenizer
+
+
+def pool(folder: Path, text: str | bytes, name: str = "mine.csv") -> Pool:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return get_task("custom", file=path).pool()  # type: ignore[attr-defined]
+
+
+def test_csv_with_several_answers_quotes_and_spaces(tmp_path: Path) -> None:
+    found = pool(
+        tmp_path,
+        "\ufeffprompt,wrong,Correct,group,comment\r\n"
+        '"Mary, who said ""no"", saw",Ann,John| Tom,one,x\r\n'
+        "The year 17,10,34|35,,\r\n"
+        "The cat ,dogs,sat,,\r\n"
+        "\r\n"
+        '"over two\nlines",b,a,,\r\n',
+    )
+    assert [(e.prompt, e.correct, e.wrong, e.group) for e in found.examples] == [
+        ('Mary, who said "no", saw', (" John", " Tom"), (" Ann",), "one"),
+        ("The year 17", ("34", "35"), ("10",), ""),
+        ("The cat", (" sat",), (" dogs",), ""),
+        ("over two\nlines", (" a",), (" b",), ""),
+    ]
+    assert not found.dropped
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "A b", "correct": ["c", " d"], "wrong": "e", "counterfactual": "B a", "group": 3},
+        {"prompt": "C d", "correct": "c", "wrong": ["e"]},
+    ]
+    found = pool(tmp_path, "\n".join(map(json.dumps, rows)), "mine.jsonl")
+    first, second = found.examples
+    assert (first.correct, first.counterfactual, first.group) == ((" c", " d"), "B a", "3")
+    assert second.counterfactual is None
+    assert "1 of 2 prompts have no counterfactual" in found.notes[0]
+
+
+def test_repeats_and_contradictions_are_dropped_with_a_count(tmp_path: Path) -> None:
+    found = pool(tmp_path, "prompt,correct,wrong\nA b,c,d\nA b,d,c\nC d,x|y,y\n")
+    assert len(found.examples) == 1
+    assert found.dropped == {REPEATED: 1, CONTRADICTION: 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt,correct,wrong\nA b,,d\n", r"line 2: column 'correct': one answer or several needed, it is empty"),
+        ("prompt,correct,wrong\n ,c,d\n", r"line 2: column 'prompt': a text needed, it is empty"),
+        ("prompt,correct,wrong\nA b,c||e,d\n", r"line 2: column 'correct': one answer or several needed, got 'c\|\|e'"),
+        ("prompt,correct,wrong\nA, b,c,d\n", r"line 2: 4 columns, the header has 3; put texts with commas"),
+        ('prompt,correct,wrong\n"A b,c,d\n', r"line 2: not CSV"),
+        ('prompt,correct,wrong\nA b,c,d\n"x\ny",,e\nC d,,e\n', r"line 3: column 'correct'.*\nline 5: column 'correct'"),
+        ("prompt,correct\nA b,c\n", r"line 1: no column wrong; the first line must name .*'prompt,correct'"),
+        ("prompt;correct;wrong\nA b;c;d\n", r"no column prompt, correct, wrong.*separate the columns by commas"),
+        ("prompt,prompt,correct,wrong\nA b,A,c,d\n", r"the column prompt is there twice"),
+        ("prompt,correct,wrong\n", r"no prompt beneath its header"),
+        ("", "is empty"),
+        (b"prompt,correct,wrong\nA b,c,d\nRen\xe9,c,d\n", r"line 3: not UTF-8 .* at byte 4"),
+        (b"prompt,correct,wrong\nA\0b,c,d\n", r"line 2: a NUL byte at byte 2"),
+        ("\ufeffprompt".encode("utf-16"), r"is UTF-16; save it as UTF-8"),
+        (
+            b"prompt,correct,wrong\n" + b"x" * 300_000 + b",c,d\n",
+            r"line 2: 300,004 bytes long; a line may have at most",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_line_and_column(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        pool(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": 5, "correct": "c", "wrong": "d"}, r"line 1: column 'prompt': a text needed, got 5"),
+        (
+            {"prompt": "A", "correct": [1], "wrong": "d"},
+            r"line 1: column 'correct': one answer or several needed, got \[1\]",
+        ),
+        ({"prompt": "A", "correct": "c"}, r"line 1: no column wrong"),
+        ({"prompt": "A", "correct": "c", "wrong": "d", "group": []}, r"line 1: column 'group': a text is needed"),
+        ({"prompt": "A", "correct": "c", "wrong": "d", "counterfactual": 1}, r"line 1: column 'counterfactual'"),
+    ],
+)
+def test_wrong_types_in_json_lines(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        pool(tmp_path, json.dumps(row), "mine.jsonl")
+
+
+def test_ten_lines_are_told_and_the_rest_counted(tmp_path: Path) -> None:
+    with pytest.raises(TaskError) as error:
+        pool(tmp_path, "prompt,correct,wrong\n" + "A b,,d\n" * 25)
+    lines = str(error.value).splitlines()
+    assert lines[1].startswith("line 2:")
+    assert lines[10].startswith("line 11:")
+    assert lines[11:] == ["… and 15 more"]
+
+
+def test_groups_stay_in_one_split(tmp_path: Path) -> None:
+    rows = "".join(f"Prompt number {i},a,b,g{i % 12}\n" for i in range(120))
+    pool(tmp_path, "prompt,correct,wrong,group\n" + rows)
+    splits = get_task("custom", file=tmp_path / "mine.csv").splits(SplitSizes(40, 20, 40), 0)
+    groups = [{e.group for e in part} for part in (splits.train, splits.validation, splits.test)]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 12
+    assert "group" in splits.held_out
+
+
+def test_a_hundred_thousand_lines_take_seconds(tmp_path: Path) -> None:
+    rows = "".join(f"Number {i} saw the {i % 97} cats and the,dog,tree\n" for i in range(100_000))
+    began = time.process_time()
+    found = pool(tmp_path, "prompt,correct,wrong\n" + rows)
+    tokenizer = word_tokenizer(*(e.prompt + " dog tree" for e in found.examples[:97]))
+    encoded = encode(found.examples, tokenizer, 0)
+    assert len(encoded.prompts) + sum(encoded.dropped.values()) == 100_000
+    # Generous: about six seconds of one core. One call of the tokenizer a text would take more than a minute.
+    assert time.process_time() - began < 40
+
+
+def test_no_file_and_a_missing_file_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="--task-file"):
+        get_task("custom").splits(SplitSizes(), 0)
+    with pytest.raises(TaskError, match="cannot read the task file"):
+        get_task("custom", file=tmp_path / "absent.csv").splits(SplitSizes(), 0)
+
+
+def test_the_example_file_is_a_task() -> None:
+    task = get_task("custom", file=assets() / "tasks" / "example.csv")
+    examples = task.pool().examples  # type: ignore[attr-defined]
+    assert len(examples) == 40
+    assert all(e.counterfactual and e.group for e in examples)
+    assert len(task.splits(SplitSizes(), 0).test) >= 10
