@@ -22,12 +22,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from discogp.compute import FoldedLayer, FoldedWeights, Rotation, linear, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
 
 # Layers whose readers' gradients meet the sources in one product on the way back.
-_LAYERS_AT_ONCE = 3
+_LAYERS_AT_ONCE = 2
+# What of a CPU core's cache a product may fill that is read again at once.
+_CACHE_BYTES = 800_000
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,19 @@ class _HeadReaders:
         return cls(inputs, weight, scale, projected.requires_grad_(taping))
 
     def backward(self, out: Tensor, scratch: Tensor) -> None:
-        """out [n, r, D] ← dL/d inputs: for p = s·(x W), that is s·(g Wᵀ) − x·s²·⟨g, p⟩/D."""
+        """out [n, r, D] ← dL/d inputs: for p = s·(x W), that is s·(g Wᵀ) − x·s²·⟨g, p⟩/D.
+
+        As many heads at once as `scratch` [h, n, D] holds: few enough to stay in a core's cache.
+        """
         gradient = self.projected.grad
         assert gradient is not None
         pull = (gradient * self.projected.detach()).sum(-1).mul_(self.scale.square()).mul_(-1 / self.inputs.shape[-1])
-        torch.bmm(gradient.mul_(self.scale[..., None]), self.weight.transpose(1, 2), out=scratch)
-        torch.addcmul(scratch, self.inputs, pull[..., None], out=out.transpose(0, 1))
+        gradient.mul_(self.scale[..., None])
+        for start in range(0, len(gradient), len(scratch)):
+            some = slice(start, min(start + len(scratch), len(gradient)))
+            back = scratch[: some.stop - start]
+            torch.bmm(gradient[some], self.weight[some].transpose(1, 2), out=back)
+            torch.addcmul(back, self.inputs[some], pull[some, :, None], out=out[:, some].transpose(0, 1))
 
 
 @dataclass
@@ -150,13 +160,14 @@ class _MlpReader:
 class _Layer:
     """What the backward pass needs of one block.
 
-    `z` [H, n, dh] and `hidden` [1, n, M]: what the output projections read, on autograd's tape.
+    `z` [H, n, dh] and `hidden` [1, n, M]: where on autograd's tape the output projections read. Their values are not
+    needed again, so only the places are kept.
     """
 
     heads: Sequence[_HeadReaders]
-    z: Tensor
+    z: GradientEdge
     mlp: _MlpReader
-    hidden: Tensor
+    hidden: GradientEdge
 
 
 class MaskedPass:
@@ -272,7 +283,7 @@ class MaskedPass:
             hidden = layer.mlp_hidden(reader.projected, self.config.activation)
         self.write(hidden, layer.mlp_out[None], layer.mlp_out_bias, target, slice(column, column + 1))
         if self.taping:
-            self.layers.append(_Layer(heads, z, reader, hidden))
+            self.layers.append(_Layer(heads, get_gradient_edge(z), reader, get_gradient_edge(hidden)))
 
     def logits(self, inputs: Tensor) -> Tensor:
         self.final = inputs.clone().requires_grad_() if self.taping else inputs
@@ -336,6 +347,12 @@ class MaskedPass:
     def buffer(self, name: str, columns: int) -> Tensor:
         return self.workspace.get(name, (self.n, columns, self.d), self.sources)
 
+    def scratch(self, heads: int, n: int) -> Tensor:
+        """[h, n, D] room for the gradients of at most so many heads' inputs."""
+        if self.sources.device.type == "cpu":
+            heads = min(heads, max(1, _CACHE_BYTES // (n * self.d * self.sources.element_size())))
+        return self.workspace.get("scratch", (heads, n, self.d), self.sources)
+
     def layers_backward(self, layers: range, d_sources: Tensor) -> Tensor:
         """A few wide blocks, from `d_sources` [n, ≥ s, D]: what their later readers say to their and earlier sources.
 
@@ -345,15 +362,15 @@ class MaskedPass:
         rows = slice(graph.attention_rows(layers[0]).start, graph.mlp_row(layers[-1]) + 1)
         before = graph.head_columns(layers[-1]).start
         gradients = self.buffer("input gradients", rows.stop - rows.start)
-        scratch = self.workspace.get("scratch", (n_heads, self.n, self.d), self.sources)
+        scratch = self.scratch(n_heads, self.n)
         for index in reversed(layers):
             block, layer = self.layers.pop(), self.folded.layers[index]
             columns, row = graph.head_columns(index), graph.mlp_row(index)
             mine = gradients[:, row - n_heads - rows.start : row + 1 - rows.start]
-            block.hidden.backward(linear(d_sources[:, columns.stop].contiguous(), layer.mlp_out)[None])
+            torch.autograd.backward(block.hidden, linear(d_sources[:, columns.stop].contiguous(), layer.mlp_out)[None])
             block.mlp.backward(mine[:, n_heads])
             at_heads = d_sources[:, columns].addcmul_(self.mask[row, columns, None], mine[:, n_heads:])
-            block.z.backward(torch.bmm(at_heads.transpose(0, 1), layer.o.transpose(1, 2)))
+            torch.autograd.backward(block.z, torch.bmm(at_heads.transpose(0, 1), layer.o.transpose(1, 2)))
             if not self.keeping:
                 self.read(index)
             block.heads[0].backward(mine[:, :n_heads], scratch)
@@ -376,15 +393,15 @@ class MaskedPass:
         flat = self.workspace.get("narrow gradients", tuple(self.narrow_inputs.shape), self.sources)
         flat[:, heads + 1] = at_logits
         # Later readers of the MLP: the logits; of the heads: the MLP as well, unless it runs in parallel.
-        block.hidden.backward(linear(mask[heads + 1, columns.stop] * at_logits, layer.mlp_out)[None])
+        torch.autograd.backward(block.hidden, linear(mask[heads + 1, columns.stop] * at_logits, layer.mlp_out)[None])
         block.mlp.backward(flat[:, heads])
         at_heads = torch.einsum("rh,brd->hbd", mask[heads:, columns], flat[:, heads:])
-        block.z.backward(torch.bmm(at_heads, layer.o.transpose(1, 2)))
+        torch.autograd.backward(block.z, torch.bmm(at_heads, layer.o.transpose(1, 2)))
         queries, keys_values = block.heads
-        queries.backward(flat[:, :heads], self.workspace.get("scratch", (heads, self.b, self.d), self.sources))
+        queries.backward(flat[:, :heads], self.scratch(heads, self.b))
         self.d_mask[self.narrow_rows] = mask_gradient(flat, self.narrow_sources)
         gradients = self.buffer("input gradients", 2 * heads)
-        keys_values.backward(gradients, self.workspace.get("scratch", (2 * heads, self.n, self.d), self.sources))
+        keys_values.backward(gradients, self.scratch(2 * heads, self.n))
         rows = graph.attention_rows(self.n_wide)
         rows = slice(rows.start + heads, rows.stop)
         d_sources = self.buffer(f"source gradients {self.turn}", before)
