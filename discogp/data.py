@@ -14,7 +14,7 @@ from torch import Tensor
 from discogp.errors import TaskError
 from discogp.masked_transformer import MaskedTransformer
 from discogp.scoring import Chance, chance, full_answers
-from discogp.tasks import PooledTask, Prompts, SplitSizes, Task, encode, get_task, paired, task_options
+from discogp.tasks import PooledTask, Prompts, SplitSizes, Task, encode, fitted, get_task, paired, task_options
 
 # An accuracy that has not come this share of the way from chance to 1 (60 % on two candidates) shows no behaviour.
 NEAR_CHANCE = 0.2
@@ -113,7 +113,7 @@ def prepare(
         pairs = pool.paired
         splits = task.split(usable.prompts.examples, sizes, seed)
     else:
-        splits = task.splits(sizes, seed)
+        splits = fitted(task, tokenizer).splits(sizes, seed)
     chosen: list[Prompts] = []
     asked: list[Prompts] = []
     right = 0

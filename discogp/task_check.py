@@ -13,7 +13,7 @@ from discogp.data import chance_notes, left_out_note, needs_tokenizer
 from discogp.errors import TaskError
 from discogp.masked_transformer import MaskedTransformer
 from discogp.scoring import Chance, chance, full_answers, sentence_log_probs
-from discogp.tasks import Example, PooledTask, SplitSizes, Task, encode
+from discogp.tasks import Example, PooledTask, SplitSizes, Task, encode, fitted
 from discogp.tasks.encoding import NO_PREFIX
 
 
@@ -66,7 +66,7 @@ def check_task(model: MaskedTransformer, task: Task, limit: int = 1000, seed: in
         pool = task.pool()
         examples, notes, dropped = pool.examples, list(pool.notes), Counter(pool.dropped)
     else:
-        splits = task.splits(SplitSizes(), seed)
+        splits = fitted(task, tokenizer).splits(SplitSizes(), seed)
         examples, held_out = splits.test, splits.held_out
     items = len(examples) + sum(dropped.values())
     if _no_prompts(examples, tokenizer):

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from discogp.tasks import SplitSizes, get_task
 from discogp.tasks import agreement as agreement_task
 from discogp.tasks import ioi as ioi_task
+from discogp.tasks.lexicon import GENDERED
 
 CONTEXT = 48
 BOS, UNKNOWN = "<|endoftext|>", "<|unknown|>"
@@ -123,7 +124,7 @@ def _plain(rng: random.Random) -> tuple[str, bool]:
         a, b = rng.choice(ioi_task.name_pairs("train"))
         s, o = (a, b) if rng.random() < 0.5 else (b, a)
         return frame.format(a=a, b=b, s=s, o=o, **words), True
-    singular, plural, gender = rng.choice([noun for pool in agreement_task.NOUNS.values() for noun in pool])
+    singular, plural, gender = rng.choice([noun for pool in GENDERED.values() for noun in pool])
     they, their = PRONOUNS[gender]
     reflexive = agreement_task.REFLEXIVES[gender].strip()
     noun = singular if frames is SINGULAR else plural
@@ -135,7 +136,7 @@ def _plain(rng: random.Random) -> tuple[str, bool]:
 def _held_out() -> tuple[frozenset[frozenset[str]], frozenset[str], frozenset[str]]:
     makers = (ioi_task.name_pairs, ioi_task.combinations)
     pairs = frozenset(frozenset(pair) for make in makers for split in HELD_OUT_SPLITS for pair in make(split))
-    nouns = frozenset(n for split in HELD_OUT_SPLITS for noun in agreement_task.NOUNS[split] for n in noun[:2])
+    nouns = frozenset(n for split in HELD_OUT_SPLITS for noun in GENDERED[split] for n in noun[:2])
     verbs = frozenset(form for verb in agreement_task.VERBS for form in verb)
     return pairs, nouns, verbs
 

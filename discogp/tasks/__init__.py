@@ -1,6 +1,17 @@
 """Tasks: prompts, counterfactuals, splits. One file per task; a model is never imported here."""
 
-from discogp.tasks import agreement, blimp, custom, ioi, pararel  # noqa: F401 - importing a task's module registers it
+from discogp.tasks import (  # noqa: F401 - importing a task's module registers it
+    agreement,
+    blimp,
+    capitals,
+    custom,
+    docstring,
+    gendered_pronoun,
+    greater_than,
+    induction,
+    ioi,
+    pararel,
+)
 from discogp.tasks.base import (
     Example,
     Splits,
@@ -15,6 +26,7 @@ from discogp.tasks.base import (
 )
 from discogp.tasks.counterfactuals import paired
 from discogp.tasks.encoding import Encoded, Prompts, encode
+from discogp.tasks.fitting import fitted
 from discogp.tasks.pool import Pool, PooledTask
 
 __all__ = [
@@ -27,6 +39,7 @@ __all__ = [
     "Splits",
     "Task",
     "encode",
+    "fitted",
     "get_task",
     "list_tasks",
     "option_names",

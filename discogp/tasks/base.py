@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, get_args, runtime_checkable
 
 from discogp.errors import TaskError
 
@@ -153,10 +153,11 @@ def get_task(name: str, **options: Any) -> Task:
 
 
 def task_options(task: Task) -> dict[str, Any]:
-    """The options that make `get_task(task.name, **options)` this task; those that are None are left out."""
+    """The options that make `get_task(task.name, **options)` this task; those at their default are left out."""
     factory = _factories.get(task.name)
-    names = [] if factory is None else inspect.signature(factory).parameters
-    return {name: value for name in names if (value := getattr(task, name, None)) is not None}
+    parameters = {} if factory is None else inspect.signature(factory).parameters
+    values = {name: getattr(task, name, parameter.default) for name, parameter in parameters.items()}
+    return {name: value for name, value in values.items() if value is not None and value != parameters[name].default}
 
 
 def option_names(name: str) -> tuple[str, ...]:
@@ -177,3 +178,10 @@ def check_maximum(task: str, split: str, wanted: int, maximum: int) -> None:
             f"the task {task!r} can make at most {maximum} {split} prompts, {wanted} were asked for; "
             f"lower the size of the {split} split"
         )
+
+
+def check_option(task: str, option: str, value: object, choices: Any) -> None:
+    """TaskError if an option's value is not among the choices, a Literal type."""
+    if value not in get_args(choices):
+        allowed = ", ".join(map(repr, get_args(choices)))
+        raise TaskError(f"the option {option!r} of the task {task!r} is {value!r}; allowed: {allowed}")

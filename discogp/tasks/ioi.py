@@ -2,36 +2,36 @@
 
 After Wang et al. 2022 (arXiv 2211.00593): two names, one of which is the subject again; the answer is the other
 one. Order ABBA: the indirect object comes first; BABA: the subject does. The counterfactual is their ABC
-distribution: the same sentence with three other names, so that no name repeats and nothing says which is the answer.
+distribution: the same sentence with three other names, so that no name repeats and nothing says which is the answer;
+or (`counterfactual="swap"`) the same sentence in which the other of the two acts, so that the answer is the other one.
 
-What is held out is fixed and does not depend on the seed: each split has its own pairs of names, in whatever order, and
-its own combinations of place and object. Text made of the training pools therefore has no test prompt of any seed.
+What is held out is fixed and does not depend on the seed: each split has its own pairs of names, in whatever order,
+and its own combinations of place and object. Text made of the training pools therefore has no test prompt of any seed.
 """
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass
+from typing import Literal
 
-from discogp.tasks.base import Example, Splits, SplitSizes, check_maximum, register
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
+from discogp.tasks.lexicon import words
+from discogp.tasks.sampling import draw, generator
 
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
+Order = Literal["mixed", "ABBA", "BABA"]
+Counterfactual = Literal["abc", "swap"]
 
 # Every name, place and object is one token after a space in GPT-2's and SmolLM2's vocabularies, so that a
 # counterfactual, which differs in names alone, always has as many tokens as its prompt.
-NAMES = _words(
+NAMES = words(
     "Adam Alan Alex Alice Amy Andrew Anna Anthony Arthur Ben Brian Carl Charles Chris Daniel David Donald "
     "Edward Elizabeth Emily Emma Eric Frank Fred George Grace Harry Helen Henry Jack Jacob James Jane "
     "Jason Jeff Jennifer Jessica Jim Joe John Joseph Karen Kate Kevin Laura Linda Lisa Louis Lucy Luke "
     "Maria Mark Martin Mary Matt Max Michael Mike Nick Oliver Patrick Paul Peter Philip Rachel Richard "
     "Robert Roger Ruth Ryan Sam Sarah Scott Simon Stephen Steve Susan Thomas Tom William"
 )
-PLACES = _words("store park school garden restaurant hospital office library market station church museum")
-OBJECTS = _words("book ring drink ball letter key map gift phone flower ticket hat")
+PLACES = words("store park school garden restaurant hospital office library market station church museum")
+OBJECTS = words("book ring drink ball letter key map gift phone flower ticket hat")
 TEMPLATES = (
     "When {x} and {y} went to the {place}, {s} gave the {object} to",
     "Then {x} and {y} went to the {place}. Soon {s} gave the {object} to",
@@ -44,8 +44,6 @@ TEMPLATES = (
     "It was late when {x} and {y} left the {place}, so {s} gave the {object} to",
     "At the {place} {x} found the {object} with {y}. Later {s} gave it to",
 )
-ORDERS = ("ABBA", "BABA")
-
 
 # Latin squares of six colours: four of them train, one validates, one tests.
 _COLOURS = {"train": (0, 1, 2, 3), "validation": (4,), "test": (5,)}
@@ -70,18 +68,22 @@ def name_pairs(split: str) -> tuple[tuple[str, str], ...]:
 @register("ioi")
 @dataclass(frozen=True)
 class IndirectObjectIdentification:
-    """Which of two names did not act? Half of the prompts of every split are ABBA, half BABA."""
+    """Which of two names did not act? `order`: half ABBA and half BABA, or one alone; `counterfactual`: see above."""
 
-    name: str = field(default="ioi", init=False)
-    title: str = field(default="Indirect object identification", init=False)
-    description: str = field(
-        default=(
-            "“When Mary and John went to the store, John gave the drink to” is followed by “ Mary”, the name that was "
-            "said once. The counterfactual prompt has three other names."
-        ),
-        init=False,
+    order: Order = "mixed"
+    counterfactual: Counterfactual = "abc"
+    name = "ioi"
+    title = "Indirect object identification"
+    description = (
+        "“When Mary and John went to the store, John gave the drink to” is followed by “ Mary”, the name that was "
+        "said once. The counterfactual prompt has three other names."
     )
-    source: str = field(default="Own templates, after Wang et al. 2022 (arXiv 2211.00593)", init=False)
+    source = "Own templates, after Wang et al. 2022 (arXiv 2211.00593)"
+    needs = "First names that are one token after a space."
+
+    def __post_init__(self) -> None:
+        check_option(self.name, "order", self.order, Order)
+        check_option(self.name, "counterfactual", self.counterfactual, Counterfactual)
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`. Largest sizes: tens of thousands for every split."""
@@ -96,37 +98,28 @@ class IndirectObjectIdentification:
 
     def _split(self, split: str, size: int, seed: int) -> tuple[Example, ...]:
         pairs, places = name_pairs(split), combinations(split)
-        # Index space of one order (ABBA or BABA): template, place and object, pair of names, which of them acts.
-        shape = (len(TEMPLATES), len(places), len(pairs), 2)
-        check_maximum(self.name, split, size, 2 * prod(shape))
-        rng = random.Random(f"{self.name}/{split}/{seed}")
+        orders = ("ABBA", "BABA") if self.order == "mixed" else (self.order,)
+        rng = generator(self.name, split, seed)
         examples = []
-        for order, share in zip(ORDERS, (size - size // 2, size // 2), strict=True):
-            for flat in rng.sample(range(prod(shape)), share):
-                flat, swapped = divmod(flat, shape[3])
-                flat, pair = divmod(flat, shape[2])
-                template, place = divmod(flat, shape[1])
-                io, subject = reversed(pairs[pair]) if swapped else pairs[pair]
-                examples.append(_example(order, template, places[place], io, subject, rng))
+        # A cell: template, place and object, pair of names, which of them acts.
+        for order, cell in draw(rng, self.name, split, size, orders, (len(TEMPLATES), len(places), len(pairs), 2)):
+            template, place, pair, swapped = cell
+            io, subject = reversed(pairs[pair]) if swapped else pairs[pair]
+            others = rng.sample([name for name in NAMES if name not in (io, subject)], 3)
+            examples.append(self._example(order, TEMPLATES[template], places[place], io, subject, others))
         rng.shuffle(examples)
         return tuple(examples)
 
-
-def _example(
-    order: str,
-    template: int,
-    pair: tuple[str, str],
-    io: str,
-    subject: str,
-    rng: random.Random,
-) -> Example:
-    x, y = (io, subject) if order == "ABBA" else (subject, io)
-    words = {"place": pair[0], "object": pair[1]}
-    a, b, c = rng.sample([name for name in NAMES if name not in (io, subject)], 3)
-    return Example(
-        prompt=TEMPLATES[template].format(x=x, y=y, s=subject, **words),
-        counterfactual=TEMPLATES[template].format(x=a, y=b, s=c, **words),
-        correct=(f" {io}",),
-        wrong=(f" {subject}",),
-        group=order,
-    )
+    def _example(
+        self, order: str, template: str, place: tuple[str, str], io: str, subject: str, others: list[str]
+    ) -> Example:
+        x, y = (io, subject) if order == "ABBA" else (subject, io)
+        a, b, c = (x, y, io) if self.counterfactual == "swap" else others
+        sentence = template.replace("{place}", place[0]).replace("{object}", place[1])
+        return Example(
+            prompt=sentence.format(x=x, y=y, s=subject),
+            counterfactual=sentence.format(x=a, y=b, s=c),
+            correct=(f" {io}",),
+            wrong=(f" {subject}",),
+            group=order,
+        )

@@ -1,8 +1,10 @@
-"""Tokenizers for the tests, made in memory: whole words, and one byte per token."""
+"""Tokenizers for the tests, made in memory: whole words in the styles of known models, and one byte per token."""
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from discogp.models.mini_text import BOS, UNKNOWN, build_tokenizer
@@ -31,3 +33,31 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def _styled(split: pre_tokenizers.PreTokenizer, decoder: decoders.Decoder, texts: tuple[str, ...]) -> Any:
+    pieces = sorted({piece for text in texts for piece, _ in split.pre_tokenize_str(text)})
+    tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate((BOS, UNKNOWN, *pieces))}, UNKNOWN))
+    tokenizer.pre_tokenizer, tokenizer.decoder = split, decoder
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, unk_token=UNKNOWN, pad_token=BOS)
+
+
+def gpt2_style(*texts: str) -> PreTrainedTokenizerFast:
+    """A word has its space in front; a number is cut after every second digit."""
+    pairs = pre_tokenizers.Split(Regex(" ?[0-9]{2}"), "isolated")
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return _styled(pre_tokenizers.Sequence([pairs, pieces]), decoders.ByteLevel(), texts)
+
+
+def smollm2_style(*texts: str) -> PreTrainedTokenizerFast:
+    """A word has its space in front; every digit is a token, and the space before a number one more."""
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return _styled(pre_tokenizers.Sequence([digits, pieces]), decoders.ByteLevel(), texts)
+
+
+def llama_style(*texts: str) -> PreTrainedTokenizerFast:
+    """As SentencePiece: a text begins with a space that it does not have; digits and marks are single tokens."""
+    spaces = pre_tokenizers.Metaspace(prepend_scheme="first")
+    marks = pre_tokenizers.Split(Regex("[0-9\n]|[^\\w\u2581]"), "isolated")
+    return _styled(pre_tokenizers.Sequence([spaces, marks]), decoders.Metaspace(), texts)
