@@ -10,7 +10,7 @@ import gc
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,14 @@ from discogp.errors import ConfigError
 if TYPE_CHECKING:
     from discogp.ablation import AblationSession, Outcome
     from discogp.masked_transformer import MaskedTransformer
+    from discogp.task_check import TaskCheck
     from discogp.token_view import Position
 
 _MODELS = 2
 _BENCHES = 4
 _OUTCOMES = 64
+_CHECKS = 512
+_PROMPTS_CHECKED = 256
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Engine:
         self._lock = threading.Lock()
         self._models: OrderedDict[str, MaskedTransformer] = OrderedDict()
         self._benches: OrderedDict[str, Future[Bench]] = OrderedDict()
+        self._checks: OrderedDict[tuple[str, ...], tuple[str, Future[TaskCheck]]] = OrderedDict()
 
     def bench(self, key: str, circuit: Circuit) -> Future[Bench]:
         """The bench of a circuit, being made or made; `key` names the circuit. A failed one is tried anew."""
@@ -105,6 +109,37 @@ class Engine:
         """Make the next request for this circuit a new try."""
         with self._lock:
             self._benches.pop(key, None)
+
+    def check(self, model: str, task: str, options: Mapping[str, Any], version: str = "") -> Future[TaskCheck]:
+        """What a model makes of a task, being found out or known; `version` tells contents of one file apart."""
+        key = _check_key(model, task, options)
+        with self._lock:
+            kept = self._checks.get(key)
+            if kept is None or kept[0] != version:
+                kept = self._checks[key] = (version, self._pool.submit(self._check, model, task, dict(options)))
+            while len(self._checks) > _CHECKS:
+                self._checks.popitem(last=False)[1][1].cancel()
+            return kept[1]
+
+    def known_check(self, model: str, task: str, options: Mapping[str, Any]) -> Future[TaskCheck] | None:
+        """The same, if somebody has asked already."""
+        with self._lock:
+            kept = self._checks.get(_check_key(model, task, options))
+            return None if kept is None else kept[1]
+
+    def checking(self) -> bool:
+        with self._lock:
+            return any(not future.done() for _, future in self._checks.values())
+
+    def checks_done(self) -> int:
+        with self._lock:
+            return sum(future.done() for _, future in self._checks.values())
+
+    def _check(self, model: str, task: str, options: dict[str, Any]) -> TaskCheck:
+        from discogp.task_check import check_task
+        from discogp.tasks import get_task
+
+        return check_task(self._model(model), get_task(task, **options), limit=_PROMPTS_CHECKED)
 
     def _make(self, circuit: Circuit) -> Bench:
         from discogp.ablation import AblationSession
@@ -136,3 +171,7 @@ class Engine:
             self._models[name] = load_model(name)
         self._models.move_to_end(name)
         return self._models[name]
+
+
+def _check_key(model: str, task: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    return (model, task, *(f"{name}={value}" for name, value in sorted(options.items())))

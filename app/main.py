@@ -22,6 +22,7 @@ page = st.navigation(
         st.Page(session.EXPLORE, title="Explore", icon=":material/hub:", default=True),
         st.Page(session.DISCOVER, title="Discover", icon=":material/search:"),
         st.Page(session.RUNS, title="Runs", icon=":material/history:"),
+        st.Page(session.TASKS, title="Tasks", icon=":material/quiz:"),
         st.Page(session.MODELS, title="Models", icon=":material/deployed_code:"),
         st.Page(session.GUIDE, title="Guide", icon=":material/menu_book:"),
     ],

@@ -14,8 +14,8 @@ from app.toggles import History
 from discogp.circuit import Circuit
 from discogp.runs import RunStore
 
-EXPLORE, DISCOVER, RUNS, MODELS, GUIDE = (
-    f"views/{name}.py" for name in ("explore", "discover", "runs", "models", "guide")
+EXPLORE, DISCOVER, RUNS, TASKS, MODELS, GUIDE = (
+    f"views/{name}.py" for name in ("explore", "discover", "runs", "tasks", "models", "guide")
 )
 
 GRAPH = "graph"  # key of the graph component
@@ -120,6 +120,12 @@ def go_explore(entry_id: str) -> None:
     """Open a circuit on the Explore page."""
     state()[PICKED] = entry_id
     st.switch_page(EXPLORE)
+
+
+def go_discover(model: str, task_file: str) -> None:
+    """Open Discover with a task file of the visitor's filled in."""
+    state().update(search_model=model, search_task="custom", search_file=task_file)
+    st.switch_page(DISCOVER)
 
 
 def leave_notice(text: str) -> None:

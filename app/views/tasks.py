@@ -1,0 +1,74 @@
+"""Tasks: what can be searched for, and whether a model can do it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import session, task_gallery
+from app.text import plain
+from discogp.errors import DiscoGPError
+from discogp.tasks import get_task
+
+session.entered("tasks")
+st.title("Tasks")
+st.caption("A circuit can only explain what the model does: look first whether it does the task.")
+model = task_gallery.model()
+own, *published, yours = st.tabs(["Built in", *task_gallery.PUBLISHED.values(), "Your own"])
+
+with own:
+    tasks = task_gallery.built_in()
+    if model is not None and st.button("Check them all", icon=":material/playlist_add_check:"):
+        for task in tasks:
+            session.engine().check(model, task.name, {})
+    columns = st.columns(2)
+    for place, task in enumerate(tasks):
+        with columns[place % 2]:
+            task_gallery.card(task, model)
+
+for tab, family in zip(published, task_gallery.PUBLISHED, strict=True):
+    with tab:
+        data = st.text_input(
+            f"Folder with {task_gallery.PUBLISHED[family]}'s files",
+            key=f"tasks_data_{family}",
+            persist_state="session",
+            placeholder=f"~/data/{family}",
+            help="The published .jsonl files, on this machine.",
+        ).strip()
+        names = task_gallery.in_family(family)
+        name = st.selectbox(
+            f"One of {len(names)}", names, format_func=lambda n: n.partition("/")[2], key=f"tasks_{family}"
+        )
+        options = {"data": data} if data else {}
+        task_gallery.card(get_task(name, **options), model, options)
+
+with yours:
+    st.markdown(
+        "A CSV or JSON-lines file with the columns `prompt`, `correct` and `wrong`, and if you like `counterfactual` "
+        "and `group`. Several answers: `|` between them in CSV, a list in JSON lines."
+    )
+    file = st.file_uploader("Task file", type=["csv", "jsonl", "json"])
+    if file is not None and model is not None:
+        try:
+            path = task_gallery.keep_upload(file.name, file.getvalue())
+            check = session.engine().check(model, "custom", {"file": path}, str(hash(file.getvalue())))
+            if check.done():
+                task_gallery.figures(model, "custom", {"file": path})
+                task_gallery.preview(check)
+                if check.exception() is None and st.button("Find a circuit for it", icon=":material/search:"):
+                    session.go_discover(model, path)
+            else:
+                st.caption(f":material/hourglass_top: {plain(model)} is reading the prompts.")
+        except (DiscoGPError, OSError) as error:
+            st.error(plain(str(error)))
+
+
+@st.fragment(run_every=0.5)
+def wait() -> None:
+    """Run the page again whenever a check has ended."""
+    if session.engine().checks_done() != done:
+        st.rerun()
+
+
+done = session.engine().checks_done()
+if session.engine().checking():
+    wait()
