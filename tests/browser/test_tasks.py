@@ -24,7 +24,7 @@ def test_a_file_of_ones_own_is_previewed_and_carried_to_discover(visit):
     visit.page.get_by_text("Find a circuit for it").wait_for(timeout=60_000)
     assert visit.page.locator(".dg-example .dg-good").count() >= 3
     visit.page.get_by_text("Find a circuit for it").click()
-    field = visit.page.get_by_label("Your prompts")
+    field = visit.page.get_by_role("textbox", name="Your prompts")
     field.wait_for()
     assert field.input_value().endswith("example.csv")
 
