@@ -43,10 +43,11 @@ def late(model: MaskedTransformer, names: tuple[str, ...]) -> list[str]:
 
 def test_late_nodes(model):
     assert late(model, HEADS + LATE) == ["a1.h1", "m1", "m2"]
-    assert late(model, (*HEADS, *LATE, "m1->a2.h0<q>", "a2.h0->logits")) == ["a1.h1", "m1", "a2.h0", "m2"], (
+    last = ("input->a2.h0<k>", "input->a2.h0<v>", "a2.h0->logits")
+    assert late(model, (*HEADS, *LATE, *last, "m1->a2.h0<q>")) == ["a1.h1", "m1", "a2.h0", "m2"], (
         "a late head's query is read at its own position"
     )
-    assert late(model, (*HEADS, *LATE, "m1->a2.h0<k>", "a2.h0->logits")) == ["a1.h1", "a2.h0", "m2"], (
+    assert late(model, (*HEADS, *LATE, *last, "m1->a2.h0<k>")) == ["a1.h1", "a2.h0", "m2"], (
         "a key is read at later positions"
     )
     assert late(model, HEADS) == []
@@ -55,6 +56,31 @@ def test_late_nodes(model):
         dense = model.masked(TOKENS, edge_matrix(model.graph, kept), last=LAST)
         sparse = sparse_logits(model.graph, model.folded, kept, TOKENS, LAST)
         torch.testing.assert_close(sparse, dense, atol=1e-4, rtol=0)
+
+
+def test_constant_nodes(model):
+    """What queries and keys read is dead where values do not depend on the prompt; queries are, where keys do not."""
+    graph, rotary = model.graph, model.config.rotary_theta is not None
+    scores = ("input->m0", "m0->a1.h0<q>", "input->a1.h0<k>")
+    chain = (*scores, "a1.h0->m1", "m1->a2.h2<v>", "a2.h2->logits", "a0.h1->logits")
+    on = runner(model)
+
+    def plan(names: tuple[str, ...], ablation: str = "zero") -> Plan:
+        kept = Circuit.from_edges(graph, names).edge_mask
+        check(model, runner(model, ablation), runner(model, ablation).run(kept).final, kept)
+        return runner(model, ablation).plan(kept)
+
+    def names(columns: frozenset[int]) -> set[str]:
+        return {graph.sources[column] for column in columns}
+
+    dead = plan(chain)
+    assert names(dead.live) == names(dead.constant) == {"a0.h1", "a1.h0", "m1", "a2.h2"}
+    assert names(plan(chain, "mean").constant) == names(dead.constant)
+    assert not plan(chain, "resample").constant
+    assert names(plan((*chain, "input->a1.h0<v>")).constant) == {"a0.h1"}
+    query = plan(("m0->a1.h0<q>", "input->m0", "input->a1.h0<v>", "a1.h0->logits"))
+    assert ("m0" in names(query.live)) == rotary
+    assert on.run(Circuit.from_edges(graph, chain).edge_mask).everywhere[graph.mlp_column(1)].shape == (1, 32)
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])

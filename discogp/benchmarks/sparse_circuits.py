@@ -3,7 +3,8 @@
 Of 2 % of the edges drawn at random, almost none would lie on a path from the input to the logits: such a circuit is a
 handful of nodes, and quickly run. A search drops edges that lie on no path, so these circuits have 2 % of the edges *on
 paths*: edges are drawn in a random order until that many are, and what the last draw brought too much is taken off
-again at random. On the GPT-2-small shape about 90 of the 157 nodes are then live.
+again at random. On the GPT-2-small shape about 90 of the 157 nodes then change the logits, half of them by a constant:
+where a head's values read nothing that depends on the prompt, its output does not either.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def on_paths(graph: ComputationGraph, kept: NDArray[np.bool_]) -> NDArray[np.boo
 def about(graph: ComputationGraph, mask: NDArray[np.bool_]) -> str:
     """How large a circuit is, for the report."""
     plan = Plan.of(graph, mask)
-    mlps = sum(graph.nodes[column].kind == "mlp" for column in plan.live)
+    mlps = sum(graph.nodes[column].kind == "mlp" for column in plan.live - plan.constant)
     return (
-        f"{mask.sum():,} of {graph.n_edges:,} edges; live: {len(plan.live)} of {graph.n_sources} sources, "
-        f"{mlps} of them MLPs; {len(plan.late)} at the last position alone"
+        f"{mask.sum():,} of {graph.n_edges:,} edges; {len(plan.live)} of {graph.n_sources} sources change the logits, "
+        f"{len(plan.constant)} of them by a constant; of the others {mlps} are MLPs, and {len(plan.late)} are needed "
+        "at the last position alone"
     )
