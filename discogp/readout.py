@@ -16,7 +16,7 @@ from discogp.compute import FoldedWeights
 from discogp.objectives import answers_right, logit_difference
 from discogp.tasks.encoding import Prompts
 
-_WIDTH = 4096
+_WIDTH = 1024
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def read_out(folded: FoldedWeights, finals: Tensor, prompts: Prompts, references
     top_token = torch.zeros(k * b, dtype=torch.long, device=finals.device)
     total = finals.new_full((k * b,), float("-inf"))
     # KL(p ‖ q) = Σ p·(log p − l) + log Σ exp l, for q's logits l.
-    cross = [finals.new_zeros(k, b) for _ in references]
+    cross = finals.new_zeros(b, k, len(references))
+    log_references = torch.stack(references, dim=1)
     for start, logits in folded.unembed_blocks(finals.view(k * b, d), _WIDTH):
         stop = start + logits.shape[1]
         inside = (ids >= start) & (ids < stop)
@@ -53,10 +54,9 @@ def read_out(folded: FoldedWeights, finals: Tensor, prompts: Prompts, references
         highest, place = logits.max(1)
         top_token = torch.where(highest > top, place + start, top_token)
         top = torch.maximum(top, highest)
-        for sums, reference in zip(cross, references, strict=True):
-            log_p = reference[:, start:stop]
-            p = log_p.exp()
-            sums += (p * log_p).sum(1) - torch.einsum("kbv,bv->kb", logits.view(k, b, -1), p)
+        log_p = log_references[:, :, start:stop]
+        p = log_p.exp()
+        cross += (p * log_p).sum(2)[:, None] - torch.bmm(logits.view(k, b, -1).transpose(0, 1), p.transpose(1, 2))
         total = torch.logaddexp(total, logits.sub_(highest[:, None]).exp_().sum(1).log() + highest)
     # The candidates' logits stand for the vocabulary's: an id is its own place among them, padding stays padding.
     places = torch.where(ids >= 0, torch.arange(ids.shape[1], device=ids.device), -1)
@@ -66,5 +66,5 @@ def read_out(folded: FoldedWeights, finals: Tensor, prompts: Prompts, references
         top_token=top_token.view(k, b),
         top_is_right=(top_token[:, None] == prompts.correct.repeat(k, 1)).any(1).view(k, b),
         logit_diff=logit_difference(candidates, correct, wrong).view(k, b),
-        kl=tuple((sums + total.view(k, b)).clamp_min(0) for sums in cross),
+        kl=tuple((cross.transpose(0, 1) + total.view(k, b, 1)).clamp_min(0).unbind(2)),
     )

@@ -1,7 +1,8 @@
 """A circuit asked again and again with a few edges changed: one edge after the other, or each of them in turn.
 
 Axes: edge e, prompt b, vocabulary V. The circuit's nodes' outputs are kept, so that only what lies downstream of a
-change is computed (see `sparse_pass`); leaving out every edge in turn reads the answers of many circuits at once.
+change is computed (see `sparse_pass`). Leaving out every edge in turn gives every core circuits of its own, so that
+none waits for another, and reads the answers of many circuits at once; of those that compute the same, not at all.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from discogp.evaluation import Outcome, Scorer
+from discogp.lanes import Lanes
 from discogp.masked_pass import Workspace
 from discogp.readout import read_out
-from discogp.sparse_pass import Plan, State
+from discogp.sparse_pass import State
 
 _KEPT_BYTES = 400_000_000
 _ROWS_READ_TOGETHER = 512
@@ -38,6 +40,13 @@ class LeftOut:
     outcome: Outcome
     change: NDArray[np.float32]
     changed: NDArray[np.bool_]
+
+
+class _Own(threading.local):
+    """Buffers of a thread's own."""
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
 
 
 class Toggler:
@@ -73,23 +82,35 @@ class Toggler:
         """
         done, total = 0, len(edges) * len(self.scorer.batches)
         parts: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in edges]
-        folded = self.scorer.folded
+        folded, own = self.scorer.folded, _Own()
+        lanes = Lanes(torch.get_num_threads() if self.scorer.model.device.type == "cpu" else 1)
         for index, batch in enumerate(self.scorer.batches):
             runner = self.scorer.runner(index)
             with self._lock:
                 base = self._kept(index) or runner.run(self.edge_mask)
             references = (self.scorer.full_log_probs[index], folded.unembed(base.final).log_softmax(-1))
             before = read_out(folded, base.final[None], batch, references)
+            same = tuple(column[0].cpu().numpy() for column in before.columns)
+            same = (*same[:-1], np.zeros_like(same[-1]), np.zeros(len(batch), dtype=bool))
             together = max(1, _ROWS_READ_TOGETHER // len(batch))
             for start in range(0, len(edges), together):
                 chosen = edges[start : start + together]
                 with self._lock:
-                    finals = [runner.run(self._without(edge), base, self._workspace).final for edge in chosen]
-                reading = read_out(folded, torch.stack(finals), batch, references)
-                changed = (reading.top_token != before.top_token) | (reading.correct != before.correct)
-                columns = [column.cpu().numpy() for column in (*reading.columns, changed)]
+                    finals = lanes.map(
+                        lambda edge, runner=runner, base=base: (
+                            runner.run(self._without(edge), base, own.workspace).final
+                        ),
+                        chosen,
+                    )
+                other = [place for place, final in enumerate(finals) if final is not base.final]
                 for place in range(len(chosen)):
-                    parts[start + place].append(tuple(column[place] for column in columns))
+                    parts[start + place].append(same)
+                if other:
+                    reading = read_out(folded, torch.stack([finals[place] for place in other]), batch, references)
+                    changed = (reading.top_token != before.top_token) | (reading.correct != before.correct)
+                    columns = [column.cpu().numpy() for column in (*reading.columns, changed)]
+                    for i, place in enumerate(other):
+                        parts[start + place][-1] = tuple(column[i] for column in columns)
                 done += len(chosen)
                 if progress is not None:
                     progress(done, total)
@@ -104,7 +125,7 @@ class Toggler:
         """The circuit's own state on a batch, None if there is no room for it."""
         if index not in self._states:
             runner, config = self.scorer.runner(index), self.scorer.model.config
-            plan = Plan.of(runner.graph, self.edge_mask)
+            plan = runner.plan(self.edge_mask)
             size = 4 * runner.tokens.numel() * len(plan.live) * (config.d_model + 3 * config.d_head)
             if self._kept_bytes + size > _KEPT_BYTES:
                 return None
