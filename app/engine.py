@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.survey import Survey
 from discogp.circuit import Circuit
 from discogp.errors import ConfigError
 
@@ -39,6 +40,7 @@ class Bench:
     session: AblationSession
     prompts: Any
     note: str
+    survey: Survey
     lock: threading.Lock = field(default_factory=threading.Lock)
     times: list[float] = field(default_factory=list)
     known: OrderedDict[frozenset[str], Outcome] = field(default_factory=OrderedDict)
@@ -159,7 +161,8 @@ class Engine:
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
-        return Bench(model, session, data.test, f"{len(data.test)} test prompts ({kept}). {data.held_out}")
+        note = f"{len(data.test)} test prompts ({kept}). {data.held_out}"
+        return Bench(model, session, data.test, note, Survey(session.leave_one_out))
 
     def _model(self, name: str) -> MaskedTransformer:
         """Only ever called by the pool's one thread."""

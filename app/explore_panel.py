@@ -13,6 +13,7 @@ import streamlit as st
 from app import session
 from app.catalogue import Entry
 from app.circuit_graph import circuit_graph
+from app.edges_panel import edges_panel
 from app.engine import Bench
 from app.permalink import encode
 from app.results import changed_prompts, rows, saved_rows
@@ -75,6 +76,7 @@ def panel(entry: Entry, circuit: Circuit, view: GraphView, history: History, ben
     ready, outcome = result
     if outcome is not None:
         _changed(ready, outcome)
+    edges_panel(ready, history, entry.id)
     token_panel(ready, history.current)
 
 

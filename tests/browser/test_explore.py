@@ -83,6 +83,31 @@ def test_what_is_off_survives_a_refresh_and_a_visit_to_another_page(visit):
     visit.page.wait_for_function("id => window.__circuitGraph?.offEdges.has(id)", arg=name)
 
 
+def test_which_edges_matter_and_one_of_them_off(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    visit.page.get_by_role("button", name="Which edges matter").click()
+    visit.page.wait_for_selector(".dg-minimality", timeout=120_000)
+    switch = visit.page.get_by_role("button", name="Switch off", exact=True)
+    assert switch.is_disabled()
+    visit.page.get_by_test_id("stDataFrame").scroll_into_view_if_needed()
+    grid = visit.page.get_by_test_id("stDataFrame").bounding_box()
+    visit.page.mouse.click(grid["x"] + 18, grid["y"] + 35 + 17)  # the box before the first row: drawn, not an element
+    visit.page.wait_for_function(
+        "[...document.querySelectorAll('button')].some(b => b.innerText.endsWith('Switch off') && !b.disabled)"
+    )
+    before = visit.row("circuit")
+    switch.click()
+    visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 1")
+    (name,) = visit.page.evaluate("[...window.__circuitGraph.offEdges]")
+    off_is(visit, [name])
+    assert len(visit.row("without")) == 4
+    assert visit.row("circuit") == before
+    visit.page.get_by_role("button", name="Switch on", exact=True).click()
+    visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 0")
+
+
 def test_a_hostile_link_is_told_and_ignored(visit):
     visit.open(query="?off=%3Cscript%3Ealert(1)%3C/script%3E")
     visit.graph_drawn()
