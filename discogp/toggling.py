@@ -23,7 +23,7 @@ from discogp.readout import read_out
 from discogp.sparse_pass import State
 
 _KEPT_BYTES = 400_000_000
-_ROWS_READ_TOGETHER = 512
+_ROWS_READ_TOGETHER = 1024
 
 Progress = Callable[[int, int], None]
 
@@ -50,10 +50,11 @@ class _Own(threading.local):
 
 
 class Toggler:
-    """One circuit on a scorer's prompts, ready to be run with other edges. Threads may share it; they take turns.
+    """One circuit on a scorer's prompts, ready to be run with other edges. Threads may share it.
 
-    Kept are the outputs of the circuit's live nodes, batch by batch until `_KEPT_BYTES` are used; the batches beyond,
-    and circuits so dense that the scorer runs them densely, are run afresh each time.
+    Those that ask for an outcome take turns; leaving out every edge goes on beside them, in buffers of its own. Kept
+    are the outputs of the circuit's live nodes, batch by batch until `_KEPT_BYTES` are used; the batches beyond, and
+    circuits so dense that the scorer runs them densely, are run afresh each time.
     """
 
     def __init__(self, scorer: Scorer, edge_mask: NDArray[np.bool_]) -> None:
@@ -95,13 +96,10 @@ class Toggler:
             together = max(1, _ROWS_READ_TOGETHER // len(batch))
             for start in range(0, len(edges), together):
                 chosen = edges[start : start + together]
-                with self._lock:
-                    finals = lanes.map(
-                        lambda edge, runner=runner, base=base: (
-                            runner.run(self._without(edge), base, own.workspace).final
-                        ),
-                        chosen,
-                    )
+                finals = lanes.map(
+                    lambda edge, runner=runner, base=base: runner.run(self._without(edge), base, own.workspace).final,
+                    chosen,
+                )
                 other = [place for place, final in enumerate(finals) if final is not base.final]
                 for place in range(len(chosen)):
                     parts[start + place].append(same)
