@@ -13,7 +13,7 @@ from app import charts, session
 from app.tables import share
 from app.text import plain
 from discogp.errors import ArtifactError
-from discogp.runs import Run, RunStore, cancel, launch
+from discogp.runs import Run, RunStore, cancel, launch, resume
 
 MASKS = {"edges": "edges", "weights": "weights", "both": "weights then edges"}
 BADGES = {
@@ -92,6 +92,9 @@ def _follow(run_id: str, was_live: bool) -> None:
             if run.live and st.button("Cancel", icon=":material/stop_circle:", key="cancel_run"):
                 cancel(store, run_id)
                 st.rerun()
+            if store.can_continue(run) and st.button("Continue", icon=":material/resume:", key="continue_run"):
+                continue_run(store, run_id)
+                st.rerun()
             if run.state == "done" and st.button(
                 "Open in Explore", icon=":material/hub:", type="primary", key="open_in_explore"
             ):
@@ -102,6 +105,14 @@ def _follow(run_id: str, was_live: bool) -> None:
             st.plotly_chart(charts.curves(events), key="curves", config={"displayModeBar": False})
             if st.toggle("Show the loss", key="show_loss"):
                 st.plotly_chart(charts.losses(events), key="losses", config={"displayModeBar": False})
+
+
+def continue_run(store: RunStore, run_id: str) -> None:
+    """Take an interrupted run up again; what prevents it is left as a notice."""
+    try:
+        resume(store, run_id)
+    except (ArtifactError, OSError) as error:
+        session.leave_notice(str(error))
 
 
 def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:

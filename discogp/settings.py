@@ -171,9 +171,15 @@ class SearchConfig(_Checked):
     micro_batch: int = _setting(
         0,
         "Prompts that go through the model at once, gradients being added up over a batch: less memory, the same "
-        "circuit within rounding. 0: as many as fit into memory.",
+        "circuit within rounding. 0: the whole batch.",
         min=0,
         max=4096,
+    )
+    checkpoint_every: int = _setting(
+        50,
+        "Steps after which the search is saved, so that it can be continued if interrupted. 0: never.",
+        min=0,
+        max=100_000,
     )
     seed: int = _setting(0, "Seed of the splits, the order of prompts, and the masks' noise.", min=0, max=2**31 - 1)
     evaluations: int = _setting(

@@ -162,14 +162,14 @@ def test_mistake_1_the_weight_mask_is_held_throughout_the_edge_phase(
     used: list[tuple[bool, ...]] = []
     step = EdgePhase.step
 
-    def watched(self: EdgePhase, *arguments: object) -> object:
+    def watched(self: EdgePhase, *arguments: object, **named: object) -> object:
         masks = self.weight_masks
         assert masks is not None
         for name, layer, field, _ in weight_fields(model.weights):
             tensor = getattr(self.kept.source.layers[layer], field)
             assert (tensor[torch.from_numpy(~masks[name])] == 0).all()
         used.append(tuple(bool(mask.all()) for mask in masks.values()))
-        return step(self, *arguments)  # type: ignore[arg-type]
+        return step(self, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(EdgePhase, "step", watched)
     circuit = found(search(model, data, config("both", weights=replace(QUICK_WEIGHTS, steps=20, sparsity_peak=500.0))))

@@ -11,6 +11,8 @@ from discogp.runs import Run, current, start
 
 session.entered("discover")
 st.title("Discover")
+if notice := session.take_notice():
+    st.warning(plain(notice))
 form, progress = st.columns([5, 7], gap="large")
 
 with form:

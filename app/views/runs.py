@@ -45,6 +45,11 @@ for run in runs:
         if isinstance(run, Run):
             if run.state == "done" and st.button("Explore", icon=":material/hub:", key=f"open {run.id}"):
                 session.go_explore(f"run:{run.id}")
+            if session.store().can_continue(run) and st.button(
+                "Continue", icon=":material/resume:", key=f"go {run.id}"
+            ):
+                run_panel.continue_run(session.store(), run.id)
+                st.rerun()
             if st.button("Progress", icon=":material/show_chart:", key=f"watch {run.id}"):
                 session.state()[session.WATCHED] = run.id
                 st.switch_page(session.DISCOVER)

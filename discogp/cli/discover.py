@@ -6,13 +6,16 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from discogp.cli.circuits import table
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
 from discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
+
+if TYPE_CHECKING:
+    from discogp.distributed import Processes
 
 
 def add_to(commands: Any) -> None:
@@ -29,34 +32,53 @@ def add_to(commands: Any) -> None:
     discover.add_argument("--all-prompts", action="store_true", help="keep prompts the full model gets wrong")
     discover.add_argument("--device", default="cpu")
     discover.add_argument("--out", required=True, type=Path, metavar="DIR")
+    discover.add_argument(
+        "--resume", action="store_true", help="go on from OUT.checkpoint, which an interrupted search has left"
+    )
     add_json_flag(discover)
 
 
 def _discover(options: argparse.Namespace) -> None:
+    from discogp.distributed import joined
+
+    with joined(options.device) as (processes, device):
+        _search(options, processes, device)
+
+
+def _search(options: argparse.Namespace, processes: Processes, device: str) -> None:
+    """One process of a search: every one searches, the first one tells and saves."""
     from discogp import discover, evaluate, load_model, prepare, save_circuit
     from discogp.artifact import check_replaceable
     from discogp.tasks import SplitSizes, get_task
 
+    tell = note if processes.first else _silent
     last = options.out.with_name(f"{options.out.name}-last")
+    checkpoint = options.out.with_name(f"{options.out.name}.checkpoint")
     for folder in (options.out, last):
         check_replaceable(folder)  # before minutes of work, not after
     name, task_options = named_task(options) or ("", {})
     task = get_task(name, **task_options)
     sizes = SplitSizes(options.train, options.validation, options.test)
-    model = load_model(options.model, device=options.device)
+    model = load_model(options.model, device=device)
     config = preset(options.preset, options.mask, model.graph.n_edges, seed=options.seed)
     config = _with_settings(config, options.set)
     known = not options.all_prompts
     data = prepare(model, task, sizes, options.seed, known, need_counterfactual=config.ablation == "resample")
     for message in data.notes:
-        note(f"note: {message}")
+        tell(f"note: {message}")
     kept = "those are kept" if known else "all are kept"
-    note(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, {kept}")
+    tell(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, {kept}")
+    if checkpoint.exists() and not options.resume:
+        tell(f"note: {checkpoint} of an unfinished search will be overwritten; --resume goes on with it")
     final = None
-    for progress in discover(model, data, config):
+    for progress in discover(
+        model, data, config, checkpoint=checkpoint, resume=options.resume, processes=processes
+    ):  # fmt: skip
         final = progress
         if progress.validation:
-            note(_progress_line(progress))
+            tell(_progress_line(progress))
+    if not processes.first:
+        return
     assert final is not None
     assert final.circuit is not None
     evaluation = evaluate(model, final.circuit, data.test).to_json()
@@ -64,9 +86,14 @@ def _discover(options: argparse.Namespace) -> None:
     save_circuit(circuit, options.out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)
+    checkpoint.unlink(missing_ok=True)
     result = {"out": str(options.out), "best_step": final.best_step, "seconds": round(final.elapsed, 1)}
     result |= {**evaluation, **data.shares()}
     say_json(result) if options.json else say(table(evaluation) + f"\n{final.elapsed:.1f} s; saved in {options.out}")
+
+
+def _silent(text: str) -> None:
+    """What processes other than the first one tell."""
 
 
 def _with_settings(config: SearchConfig, assignments: Sequence[str]) -> SearchConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from discogp.runs.launch import cancel, current, start
+from discogp.runs.launch import cancel, current, resume, start
 from discogp.runs.store import STATES, Run, RunSettings, RunStore, Unreadable
 
-__all__ = ["STATES", "Run", "RunSettings", "RunStore", "Unreadable", "cancel", "current", "start"]
+__all__ = ["STATES", "Run", "RunSettings", "RunStore", "Unreadable", "cancel", "current", "resume", "start"]

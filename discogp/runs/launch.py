@@ -47,6 +47,11 @@ def start(store: RunStore, run: Run) -> Run:
     return store.read(run.id)
 
 
+def resume(store: RunStore, run_id: str) -> Run:
+    """Take an interrupted run up again from its checkpoint. ArtifactError if it has none."""
+    return start(store, store.requeue(run_id))
+
+
 def current(store: RunStore) -> tuple[Run | Unreadable, ...]:
     """Every run, newest first; those whose process has vanished are marked failed first."""
     return tuple(run if isinstance(run, Unreadable) else refresh(store, run) for run in store.list())
@@ -72,7 +77,7 @@ def cancel(store: RunStore, run_id: str) -> Run:
     run = refresh(store, store.read(run_id))
     if not run.live:
         return run
-    (store.folder(run_id) / "cancel").touch()
+    store.cancel_file(run_id).touch()
     process = store.process(run_id)
     if process is not None:
         _signal_group(process[0], signal.SIGTERM)
@@ -116,7 +121,7 @@ def start_ticks(pid: int) -> str | None:
 
 
 def _age(run: Run) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(run.created)).total_seconds()
+    return (datetime.now(UTC) - datetime.fromisoformat(run.continued or run.created)).total_seconds()
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -5,6 +5,7 @@
     runs/<id>/progress.jsonl  one event a line, in the order of the search
     runs/<id>/circuit/        the best circuit, with its evaluation on the test split (state `done` only)
     runs/<id>/circuit-last/   the circuit after the last step
+    runs/<id>/checkpoint      where a search that was interrupted can go on
     runs/<id>/worker.log      what the process wrote; read it when a run failed
 
 Needs neither torch nor a model. Writes are atomic (a temporary file, then a rename), so that a reader never
@@ -35,6 +36,7 @@ LIVE = ("queued", "running")
 _RUN_FILE = "run.json"
 _PROCESS_FILE = "process.json"
 _PROGRESS_FILE = "progress.jsonl"
+_CANCEL_FILE = "cancel"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -62,6 +64,8 @@ class Run:
     finished: str | None = None
     error: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    continued: str | None = None
+    """When the run was last put in the queue again after an interruption."""
 
     @property
     def live(self) -> bool:
@@ -95,6 +99,13 @@ class RunStore:
     def circuit_folder(self, run_id: str) -> Path:
         return self.folder(run_id) / "circuit"
 
+    def checkpoint(self, run_id: str) -> Path:
+        return self.folder(run_id) / "checkpoint"
+
+    def can_continue(self, run: Run) -> bool:
+        """Whether the run was interrupted (cancelled, killed, failed) and has a checkpoint to go on from."""
+        return run.state in ("failed", "cancelled") and self.checkpoint(run.id).is_file()
+
     def log_file(self, run_id: str) -> Path:
         return self.folder(run_id) / "worker.log"
 
@@ -123,6 +134,20 @@ class RunStore:
         if not run.live:
             return run
         return self.update(run_id, state=state, error=error, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def requeue(self, run_id: str) -> Run:
+        """Put an interrupted run in the queue again. ArtifactError if it has nothing to go on from."""
+        run = self.read(run_id)
+        if not self.can_continue(run):
+            raise ArtifactError(f"{run_id} cannot be continued: it is {run.state} and has no checkpoint; start it anew")
+        (self.folder(run_id) / _CANCEL_FILE).unlink(missing_ok=True)
+        (self.folder(run_id) / _PROCESS_FILE).unlink(missing_ok=True)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return self.update(run_id, state="queued", error=None, finished=None, continued=now)
+
+    def cancel_file(self, run_id: str) -> Path:
+        """Its presence asks the worker to stop."""
+        return self.folder(run_id) / _CANCEL_FILE
 
     def read(self, run_id: str) -> Run:
         """ArtifactError if the folder is missing or no run."""
@@ -180,6 +205,12 @@ class RunStore:
             file.write(json.dumps(event, allow_nan=False) + "\n")
             file.flush()
 
+    def forget_events_after(self, run_id: str, step: int) -> None:
+        """Drop the events of later steps, which are about to be computed again."""
+        kept = [event for event in self.events(run_id) if not (event.get("total_steps") and event["step"] > step)]
+        text = "".join(json.dumps(event, allow_nan=False) + "\n" for event in kept)
+        _write(self.folder(run_id) / _PROGRESS_FILE, text)
+
     def events(self, run_id: str) -> tuple[dict[str, Any], ...]:
         """Every whole event so far; a last line that is still being written is left for the next read."""
         try:
@@ -199,8 +230,12 @@ class RunStore:
 
 def write_json(path: Path, data: Any) -> None:
     """Atomically: a reader sees the old file or the new one."""
+    _write(path, json.dumps(data, indent=2, allow_nan=False))
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps(data, indent=2, allow_nan=False), encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 

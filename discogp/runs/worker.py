@@ -48,7 +48,7 @@ def _turn(root: Path) -> Iterator[None]:
 
 def run_search(store: RunStore, run: Run) -> None:
     """Search, evaluate, save. Imports torch, so call it only in a process meant for computing."""
-    from discogp import load_model, save_circuit
+    from discogp import checkpoint, load_model, save_circuit
     from discogp.data import prepare
     from discogp.discovery import config_from_dict, discover
     from discogp.evaluation import evaluate
@@ -77,9 +77,16 @@ def run_search(store: RunStore, run: Run) -> None:
         notes=list(data.notes),
     )
 
-    cancel_file = store.folder(run.id) / "cancel"
+    cancel_file, saved = store.cancel_file(run.id), store.checkpoint(run.id)
+    resuming = saved.is_file()
+    if resuming:
+        step = checkpoint.read(saved)["state"]["done"]
+        store.forget_events_after(run.id, step)
+        note("prepare", f"Continuing after step {step}")
     circuit = last = None
-    for progress in discover(model, data, config, cancelled=cancel_file.exists):
+    for progress in discover(
+        model, data, config, cancelled=cancel_file.exists, checkpoint=saved, resume=resuming
+    ):  # fmt: skip
         store.append_event(run.id, progress_event(progress))
         circuit, last = progress.circuit or circuit, progress.last_circuit or last
     if cancel_file.exists():
@@ -93,6 +100,7 @@ def run_search(store: RunStore, run: Run) -> None:
     save_circuit(replace(circuit, provenance={**circuit.provenance, **more}), store.circuit_folder(run.id))
     if last is not None:
         save_circuit(last, store.folder(run.id) / "circuit-last")
+    saved.unlink(missing_ok=True)
     figures = evaluation.to_json()
     note("evaluate", "Saved", test={key: figures[key] for key in ("accuracy", "complement_accuracy", "top1", "kl")})
 
@@ -127,7 +135,7 @@ def main(folder: Path) -> int:
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         with _turn(store.root):
-            if (folder / "cancel").exists():
+            if store.cancel_file(run_id).exists():
                 raise _Cancelled
             run_search(store, store.update(run_id, state="running"))
         store.finish(run_id, "done")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import replace
 
@@ -9,7 +11,8 @@ import pytest
 
 from discogp import paths
 from discogp.artifact import load_circuit
-from discogp.runs import Run, RunSettings, RunStore, cancel, launch, start
+from discogp.errors import ArtifactError
+from discogp.runs import Run, RunSettings, RunStore, cancel, launch, resume, start
 from discogp.settings import config_to_dict, preset
 
 needs_mini = pytest.mark.skipif(
@@ -64,6 +67,28 @@ def test_cancel_in_the_middle_and_the_next_in_the_queue_goes_on(store):
     assert process is not None
     assert not launch.is_alive(*process)
     assert wait(store, second, lambda run: not run.live).state == "done"
+
+
+@needs_mini
+def test_a_run_whose_process_was_killed_goes_on_from_its_checkpoint(store):
+    asked = settings(steps=12)
+    asked = replace(asked, config={**asked.config, "checkpoint_every": 2})
+    run = start(store, store.create(asked))
+    wait(store, run, lambda run: store.checkpoint(run.id).exists())
+    process = store.process(run.id)
+    assert process is not None
+    os.kill(process[0], signal.SIGKILL)
+    run = wait(store, run, lambda run: not run.live)
+    assert run.state == "failed"
+    assert store.can_continue(run)
+    run = wait(store, resume(store, run.id), lambda run: not run.live)
+    assert (run.state, run.error) == ("done", None)
+    assert [event["step"] for event in store.events(run.id) if event["phase"] == "edges"] == list(range(1, 13))
+    assert any("Continuing after step" in str(event.get("message")) for event in store.events(run.id))
+    assert not store.can_continue(run)
+    assert not store.checkpoint(run.id).exists()
+    with pytest.raises(ArtifactError, match="start it anew"):
+        resume(store, run.id)
 
 
 @pytest.mark.parametrize(
