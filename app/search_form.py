@@ -103,7 +103,7 @@ def _model() -> str | None:
 
     chosen = st.selectbox(
         "Model", list(known), format_func=label, accept_new_options=True, key="search_model", persist_state=_KEEP,
-        help="Choose one, or type a Hugging Face name or the path of a model folder (GPT-2 and Llama families).",
+        help="Choose one, or type a Hugging Face name or the path of a model folder (families: see Models).",
     )  # fmt: skip
     if not chosen or not chosen.strip():
         st.error("Choose a model, or type a name or a folder.")

@@ -195,12 +195,13 @@ def _graph(claim: Any, source: str) -> ComputationGraph:
     if not isinstance(claim, dict):
         raise ArtifactError(f'{source}: "graph" must be an object with n_layers and n_heads')
     layers, heads = _size(claim, "n_layers", source), _size(claim, "n_heads", source)
-    parallel = claim.get("parallel", False)
-    if not isinstance(parallel, bool):
-        raise ArtifactError(f'{source}: "parallel" of the graph is {parallel!r}; it is true or false')
+    kinds = {name: claim.get(name, False) for name in ("parallel", "joint_heads")}
+    for name, value in kinds.items():
+        if not isinstance(value, bool):
+            raise ArtifactError(f'{source}: "{name}" of the graph is {value!r}; it is true or false')
     if 1.5 * (layers * heads) ** 2 > MAX_EDGES:
         raise ArtifactError(f"{source}: a graph of {layers} layers × {heads} heads is beyond {MAX_EDGES:,} edges")
-    return ComputationGraph(layers, heads, parallel)
+    return ComputationGraph(layers, heads, **kinds)
 
 
 def _size(claim: dict[str, Any], name: str, source: str) -> int:

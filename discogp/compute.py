@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from discogp.attention import attend
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 
 
@@ -34,35 +35,12 @@ def norm(x: Tensor, config: ModelConfig, gain: Tensor, bias: Tensor | None) -> T
     return F.rms_norm(x, (x.shape[-1],), gain, config.norm_eps)
 
 
-@dataclass(frozen=True)
-class Rotation:
-    """cos and sin [t, dh] of rotary positions, in the half-split layout."""
-
-    cos: Tensor
-    sin: Tensor
-
-    @classmethod
-    def of(cls, config: ModelConfig, n_positions: int, device: torch.device) -> Rotation | None:
-        frequencies = config.rotary_frequencies()
-        if frequencies is None:
-            return None
-        angles = torch.outer(torch.arange(n_positions, dtype=torch.float32), frequencies).repeat(1, 2)
-        return cls(angles.cos().to(device), angles.sin().to(device))
-
-    def at(self, positions: Tensor) -> Rotation:
-        """One position per example: cos and sin [b, 1, 1, dh] for queries [b, H, 1, dh]."""
-        return Rotation(self.cos[positions][:, None, None], self.sin[positions][:, None, None])
-
-    def apply(self, x: Tensor) -> Tensor:
-        first, second = x.chunk(2, dim=-1)
-        return x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:
-    """Softmax attention [b, H, t, dh]; causal, unless `visible` (bool, broadcast to scores) says who sees whom."""
-    if visible is None:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+def embed(weights: ModelWeights, tokens: Tensor) -> Tensor:
+    """[b, t, D]: scaled token embeddings, and learned positions where the model has them."""
+    x = weights.embed[tokens]
+    if weights.config.embed_scale != 1.0:
+        x = x * weights.config.embed_scale
+    return x if weights.positions is None else x + weights.positions[: tokens.shape[1]]
 
 
 def plain_forward(
@@ -73,9 +51,7 @@ def plain_forward(
     `sources` [P, b, t, D], if given, is filled with what every source writes, the attention bias shared out
     equally over a layer's heads.
     """
-    x = weights.embed[tokens]
-    if weights.positions is not None:
-        x = x + weights.positions[: tokens.shape[1]]
+    x = embed(weights, tokens)
     if sources is not None:
         sources[0].copy_(x)
     per_layer = weights.config.n_heads + 1
@@ -90,23 +66,26 @@ def plain_forward(
 def plain_block(x: Tensor, layer: LayerWeights, config: ModelConfig, sources: Tensor | None = None) -> Tensor:
     """One block on a residual stream [b, t, D]; fills `sources` [H+1, b, t, D] with what heads and MLP write."""
     b, t, _ = x.shape
-    heads, rotation = config.n_heads, Rotation.of(config, t, x.device)
+    heads = config.n_heads
     normed = norm(x, config, layer.norm1, layer.norm1_bias)
     q = _split_heads(normed, layer.q, layer.q_bias)
     k = _split_heads(normed, layer.k, layer.k_bias)
     v = _split_heads(normed, layer.v, layer.v_bias)
-    if rotation is not None:
-        q, k = rotation.apply(q), rotation.apply(k)
-    group = config.queries_per_kv_head
-    if group > 1:
-        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    z = attend(q, k, v)
+    z = attend(q, k, v, layer, config.norm_eps)
+    attention = F.linear(z.transpose(1, 2).reshape(b, t, -1), layer.o.reshape(-1, config.d_model).T, layer.o_bias)
+    # A norm behind attention divides every head's write by the same number, that of their sum.
+    gain: Tensor | None = None
+    if layer.norm_after_attention is not None:
+        gain = layer.norm_after_attention * torch.rsqrt(attention.square().mean(-1, keepdim=True) + config.norm_eps)
     if sources is not None:
         by_head = torch.einsum("bhte,hed->hbtd", z, layer.o)
-        sources[:heads].copy_(by_head if layer.o_bias is None else by_head + layer.o_bias / heads)
-    attention = F.linear(z.transpose(1, 2).reshape(b, t, -1), layer.o.reshape(-1, config.d_model).T, layer.o_bias)
+        by_head = by_head if layer.o_bias is None else by_head + layer.o_bias / heads
+        sources[:heads].copy_(by_head if gain is None else by_head * gain)
+    attention = attention if gain is None else attention * gain
     before_mlp = x if config.parallel else x + attention
     mlp = mlp_forward(norm(before_mlp, config, layer.norm2, layer.norm2_bias), layer, config)
+    if layer.norm_after_mlp is not None:
+        mlp = norm(mlp, config, layer.norm_after_mlp, None)
     if sources is not None:
         sources[heads].copy_(mlp)
     return x + attention + mlp
@@ -115,9 +94,13 @@ def plain_block(x: Tensor, layer: LayerWeights, config: ModelConfig, sources: Te
 def unembed(weights: ModelWeights, x: Tensor, candidates: Tensor | None = None) -> Tensor:
     """Logits [.., V] of the final residual stream [.., D]; or [b, C] at the token ids `candidates` [b, C] only."""
     x = norm(x, weights.config, weights.final_norm, weights.final_norm_bias)
-    if candidates is None:
-        return x @ weights.unembed
-    return torch.einsum("bd,bcd->bc", x, weights.unembed.T[candidates])
+    chosen = None if candidates is None else weights.unembed.T[candidates]
+    logits = x @ weights.unembed if chosen is None else torch.einsum("bd,bcd->bc", x, chosen)
+    return _capped(logits, weights.config)
+
+
+def _capped(logits: Tensor, config: ModelConfig) -> Tensor:
+    return logits if config.logit_cap is None else config.logit_cap * torch.tanh(logits / config.logit_cap)
 
 
 def _split_heads(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -168,28 +151,29 @@ class FoldedLayer:
     """[M, D]"""
     mlp_out_bias: Tensor | None
 
-    def attention(self, projected: Tensor, rotation: Rotation | None) -> Tensor:
+    source: LayerWeights
+    """The weights as they were before folding."""
+    norm_eps: float
+
+    def attention(self, projected: Tensor) -> Tensor:
         """What heads hand to their output projection, [H, n, dh], from projected and normed inputs [3H, b, t, dh]."""
         if self.qkv_bias is not None:
             projected = projected + self.qkv_bias[:, None, None]
         q, k, v = projected.transpose(0, 1).chunk(3, dim=1)
-        if rotation is not None:
-            q, k = rotation.apply(q), rotation.apply(k)
-        return _by_head(attend(q, k, v))
+        return self.written(_by_head(attend(q, k, v, self.source, self.norm_eps)))
 
-    def attention_at(
-        self, queries: Tensor, keys_values: Tensor, last: Tensor, rotation: Rotation | None, heads: int
-    ) -> Tensor:
+    def attention_at(self, queries: Tensor, keys_values: Tensor, last: Tensor, heads: int) -> Tensor:
         """The same for one position per prompt: queries [H, b, dh], keys and values [2H, b, t, dh] -> [H, b, dh]."""
         if self.qkv_bias is not None:
             queries = queries + self.qkv_bias[:heads, None]
             keys_values = keys_values + self.qkv_bias[heads:, None, None]
         q = queries.transpose(0, 1).unsqueeze(2)
         k, v = keys_values.transpose(0, 1).chunk(2, dim=1)
-        if rotation is not None:
-            q, k = rotation.at(last).apply(q), rotation.apply(k)
-        visible = torch.arange(k.shape[2], device=k.device) <= last[:, None]
-        return _by_head(attend(q, k, v, visible[:, None, None]))
+        return self.written(_by_head(attend(q, k, v, self.source, self.norm_eps, last)))
+
+    def written(self, z: Tensor) -> Tensor:
+        """What is left of a norm behind attention to do on z [H, n, dh]: the division by the norm of the heads' sum."""
+        return z if self.source.norm_after_attention is None else _normed_write(z, self.source.o, self.norm_eps)
 
     def of_heads(self, chosen: Tensor) -> FoldedLayer:
         """The attention of some heads, without projections; `chosen` [3h]: their places among the 3H readers."""
@@ -206,13 +190,26 @@ class FoldedLayer:
         """The same, where the bias has been added."""
         n_hidden = self.mlp_out.shape[0]
         if projected.shape[-1] == n_hidden:
-            return activate(projected, activation)
-        return activate(projected[..., :n_hidden], activation) * projected[..., n_hidden:]
+            hidden = activate(projected, activation)
+        else:
+            hidden = activate(projected[..., :n_hidden], activation) * projected[..., n_hidden:]
+        if self.source.norm_after_mlp is None:
+            return hidden
+        return _normed_write(hidden, self.source.mlp_out[None], self.norm_eps)
 
 
 def _by_head(z: Tensor) -> Tensor:
     """[b, H, t, dh] -> [H, b·t, dh]."""
     return z.transpose(0, 1).reshape(z.shape[1], -1, z.shape[-1])
+
+
+def _normed_write(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """hidden [c, n, e] over the root mean square of what all of it writes together through `weight` [c, e, D].
+
+    The gain of a norm behind a block is folded into its output projections, so this is the rest of that norm.
+    """
+    together = hidden.transpose(0, 1).flatten(1) @ weight.flatten(0, 1)
+    return hidden * torch.rsqrt(together.square().mean(-1) + eps)[:, None]
 
 
 def write_out(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -244,10 +241,7 @@ class FoldedWeights:
 
     def embed(self, tokens: Tensor) -> Tensor:
         """[b, t, D]: what the source `input` writes."""
-        x = self.source.embed[tokens]
-        if self.source.positions is not None:
-            x = x + self.source.positions[: tokens.shape[1]]
-        return self.centre(x)
+        return self.centre(embed(self.source, tokens))
 
     def unembed(self, x: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Logits of the logits reader's input; see `unembed`."""
@@ -257,7 +251,7 @@ class FoldedWeights:
         """The logits of x [m, D], `width` tokens of the vocabulary at a time: (the first one's id, [m, width])."""
         x = norm(x, self.config, self.source.final_norm, self.source.final_norm_bias)
         for start in range(0, self.config.d_vocab, width):
-            yield start, x @ self.source.unembed[:, start : start + width]
+            yield start, _capped(x @ self.source.unembed[:, start : start + width], self.config)
 
 
 def _fold(layer: LayerWeights, config: ModelConfig) -> FoldedLayer:
@@ -275,10 +269,12 @@ def _fold(layer: LayerWeights, config: ModelConfig) -> FoldedLayer:
     if layer.mlp_gate is not None and layer.mlp_gate_bias is not None and into_bias is not None:
         into_bias = torch.cat([layer.mlp_gate_bias, into_bias])
 
-    def centred(w: Tensor | None) -> Tensor | None:
-        return w if w is None or config.norm == "rms" else w - w.mean(-1, keepdim=True)
+    def centred(w: Tensor | None, gain: Tensor | None = None) -> Tensor | None:
+        if w is None or config.norm == "rms":
+            return w if w is None or gain is None else w * gain
+        return w - w.mean(-1, keepdim=True)
 
-    o, out = centred(layer.o), centred(layer.mlp_out)
+    o, out = centred(layer.o, layer.norm_after_attention), centred(layer.mlp_out, layer.norm_after_mlp)
     assert o is not None  # centred() returns None for None only
     assert out is not None
     return FoldedLayer(
@@ -290,6 +286,8 @@ def _fold(layer: LayerWeights, config: ModelConfig) -> FoldedLayer:
         mlp_in_bias=_fold_bias(into_bias, layer.norm2_bias, into),
         mlp_out=out.contiguous(),
         mlp_out_bias=centred(layer.mlp_out_bias),
+        source=layer,
+        norm_eps=config.norm_eps,
     )
 
 

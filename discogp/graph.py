@@ -11,6 +11,7 @@ Names are the field's usual ones, which the MIB benchmark's files use as well: `
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -67,12 +68,14 @@ class ComputationGraph:
     With grouped-query attention, keys and values have one reader per *query* head (n_heads), since each query
     head may want another input; SmolLM2-135M so has 123,211 edges and GPT-2 small 32,491.
     `parallel` is for models that compute attention and MLP from the same input: there an MLP does not read
-    the heads of its own layer.
+    the heads of its own layer. `joint_heads` is for models with a norm behind attention, of the sum of a layer's heads:
+    there every head has a part in what the others write, so one that nobody reads counts if another is read.
     """
 
     n_layers: int
     n_heads: int
     parallel: bool = False
+    joint_heads: bool = False
 
     def __post_init__(self) -> None:
         for name in ("n_layers", "n_heads"):
@@ -245,18 +248,40 @@ class ComputationGraph:
         place = self.nodes.index(self.node(node))
         return np.flatnonzero((self.source_nodes == place) | (self.target_nodes == place))
 
+    def written_together(self, columns: Iterable[int]) -> list[tuple[int, ...]]:
+        """Columns in their order, each alone; with joint heads, all heads of a layer for any of them."""
+        if not self.joint_heads:
+            return [(column,) for column in sorted(columns)]
+        groups: set[tuple[int, ...]] = set()
+        for column in columns:
+            layer, place = divmod(column - 1, self.nodes_per_layer)
+            heads = self.head_columns(max(layer, 0))
+            is_head = column > 0 and place < self.n_heads
+            groups.add(tuple(range(heads.start, heads.stop)) if is_head else (column,))
+        return sorted(groups)
+
+    @cached_property
+    def _writers(self) -> NDArray[np.int64]:
+        """[nodes] the first of the nodes that each node is written together with."""
+        first = np.arange(len(self.nodes))
+        for group in self.written_together(range(self.n_sources)):
+            first[list(group)] = group[0]
+        return first
+
     def reaching_logits(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Those of the kept edges [E] from which kept edges lead to the logits: no other can change the output."""
+        writers = self._writers
         alive = np.zeros(len(self.nodes), dtype=bool)
         alive[-1] = True
         # Nodes are in the order of computation, so one sweep from the last to the first finds every path.
         order = np.flatnonzero(kept)
-        sources, targets = self.source_nodes[order], self.target_nodes[order]
+        sources, targets = writers[self.source_nodes[order]], writers[self.target_nodes[order]]
         by_target = np.argsort(-targets, kind="stable")
         for source, target in zip(sources[by_target].tolist(), targets[by_target].tolist(), strict=True):
             if alive[target]:
                 alive[source] = True
-        return kept & alive[self.target_nodes]
+        return kept & alive[writers[self.target_nodes]]
 
     def to_json(self) -> dict[str, int | bool]:
-        return {"n_layers": self.n_layers, "n_heads": self.n_heads, "parallel": self.parallel}
+        shape: dict[str, int | bool] = {"n_layers": self.n_layers, "n_heads": self.n_heads, "parallel": self.parallel}
+        return shape | ({"joint_heads": True} if self.joint_heads else {})

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from discogp.compute import FoldedLayer, FoldedWeights, Rotation, linear, root_mean_square_reciprocal, write_out
+from discogp.compute import FoldedLayer, FoldedWeights, linear, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
 
 # Layers whose readers' gradients meet the sources in one product on the way back.
@@ -200,7 +200,6 @@ class MaskedPass:
         self.ticket = workspace.passes
         like = folded.source.embed
         self.sources = workspace.get("sources", (self.n, graph.n_sources, self.d), like)
-        self.rotation = Rotation.of(folded.config, self.t, tokens.device)
         self.n_wide = graph.n_layers
         if last is not None:
             self.n_wide -= 1
@@ -267,7 +266,7 @@ class MaskedPass:
         inputs = self.read(index)
         heads = _HeadReaders.of(inputs[:, :n_heads].transpose(0, 1), layer.qkv, eps, self.taping)
         with torch.set_grad_enabled(self.taping):
-            z = layer.attention(heads.projected.view(n_heads, self.b, self.t, -1), self.rotation)
+            z = layer.attention(heads.projected.view(n_heads, self.b, self.t, -1))
         self.write(z, layer.o, layer.o_bias, self.sources, columns)
         into_mlp = inputs[:, n_heads]
         into_mlp += torch.matmul(self.mask[row, columns], self.sources[:, columns])
@@ -310,7 +309,7 @@ class MaskedPass:
         keys_values = _HeadReaders.of(inputs.transpose(0, 1), layer.qkv[heads:], eps, self.taping)
         with torch.set_grad_enabled(self.taping):
             wide = keys_values.projected.view(2 * heads, self.b, self.t, -1)
-            z = layer.attention_at(queries.projected, wide, self.last, self.rotation, heads)
+            z = layer.attention_at(queries.projected, wide, self.last, heads)
         self.write(z, layer.o, layer.o_bias, self.narrow_sources, columns)
         into_mlp = self.mix_narrow(slice(heads, heads + 1), graph.n_sources_of(graph.mlp_row(self.n_wide)))
         self.mlp([queries, keys_values], z, into_mlp[:, 0], layer, columns.stop, self.narrow_sources)

@@ -30,7 +30,8 @@ class MaskedTransformer:
     def __init__(self, weights: ModelWeights, name: str, tokenizer: Any = None, bos_id: int | None = None) -> None:
         self.weights = weights
         self.config = weights.config
-        self.graph = ComputationGraph(weights.config.n_layers, weights.config.n_heads, weights.config.parallel)
+        shape = weights.config
+        self.graph = ComputationGraph(shape.n_layers, shape.n_heads, shape.parallel, joint_heads=shape.post_norms)
         self.folded = FoldedWeights.of(weights)
         self.valid = torch.from_numpy(self.graph.exists).to(weights.embed)
         """[R, P], 1 where the graph has an edge."""

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from discogp.compute import FoldedLayer, FoldedWeights, Rotation, linear, root_mean_square_reciprocal, write_out
+from discogp.compute import FoldedLayer, FoldedWeights, linear, root_mean_square_reciprocal, write_out
 from discogp.graph import ComputationGraph
 from discogp.masked_pass import Replacement, Workspace
 
@@ -74,41 +74,48 @@ class Plan:
         readers = _drop_dead(graph, reads)
         constant &= readers.keys()
         own_position, late = {graph.logits_row}, set()
-        for layer in reversed(range(graph.n_layers)):
-            heads, queries = graph.head_columns(layer), graph.attention_rows(layer).start
-            rows = {heads.stop: graph.mlp_row(layer)} | {heads.start + h: queries + h for h in range(graph.n_heads)}
-            for column, row in rows.items():  # the MLP first: it may read its own layer's heads
-                if column in readers and column not in constant and own_position.issuperset(readers[column]):
-                    own_position.add(row)
-                    late.add(column)
+        for group in reversed(
+            graph.written_together(readers)
+        ):  # an MLP before the heads of its layer, which it may read
+            if group == (0,) or not constant.isdisjoint(group):
+                continue
+            if all(own_position.issuperset(readers[column]) for column in group):
+                own_position.update(graph.own_rows(column)[0] for column in group)
+                late.update(group)
         return cls(tuple(map(tuple, reads)), frozenset(readers), frozenset(late), frozenset(constant))
 
 
 def _drop_idle_scores(graph: ComputationGraph, reads: list[list[int]], rotary: bool) -> set[int]:
     """The constant columns. Empties the queries and keys of heads whose output does not depend on attention scores."""
     constant: set[int] = set()
-    for column in range(1, graph.n_sources):
-        *scores, content = graph.own_rows(column)
-        if constant.issuperset(reads[content]):
-            constant.add(column)
-        elif not scores or rotary or not constant.issuperset(reads[scores[1]]):
-            continue
-        for row in scores:
-            reads[row] = []
+    for group in graph.written_together(range(1, graph.n_sources)):
+        contents = [graph.own_rows(column)[-1] for column in group]
+        same = [constant.issuperset(reads[content]) for content in contents]
+        for column, settled in zip(group, same, strict=True):
+            *scores, _ = graph.own_rows(column)
+            if settled or (scores and not rotary and constant.issuperset(reads[scores[1]])):
+                for row in scores:
+                    reads[row] = []
+        if all(same):
+            constant.update(group)
     return constant
 
 
 def _drop_dead(graph: ComputationGraph, reads: list[list[int]]) -> dict[int, list[int]]:
     """The readers (rows) of every column from which a path leads to the logits. Empties what all the others read."""
     readers: dict[int, list[int]] = {}
-    for column in reversed(range(graph.n_sources + 1)):  # the logits count as the last
-        rows = (graph.logits_row,) if column == graph.n_sources else graph.own_rows(column)
-        for row in rows:
-            if row == graph.logits_row or column in readers:
+    for source in reads[graph.logits_row]:
+        readers.setdefault(source, []).append(graph.logits_row)
+    for group in reversed(graph.written_together(range(graph.n_sources))):
+        live = not readers.keys().isdisjoint(group)
+        for column in group:
+            if live:
+                readers.setdefault(column, [])
+            for row in graph.own_rows(column):
+                if not live:
+                    reads[row] = []
                 for source in reads[row]:
                     readers.setdefault(source, []).append(row)
-            else:
-                reads[row] = []
     return readers
 
 
@@ -146,12 +153,14 @@ class Work:
             reads = plan.reads[row]
             return base is None or reads != base.reads[row] or not columns.isdisjoint(reads)
 
-        for column in sorted(plan.live):
-            changed = [row for row in graph.own_rows(column) if stale(row)]
+        for group in graph.written_together(plan.live):
+            changed = [row for column in group for row in graph.own_rows(column) if stale(row)]
             rows.update(changed)
-            known = base is not None and column in base.live and (column in plan.late or column not in base.late)
+            known = base is not None and all(
+                column in base.live and (column in plan.late or column not in base.late) for column in group
+            )
             if changed or not known:
-                columns.add(column)
+                columns.update(group)
         if stale(graph.logits_row):
             rows.add(graph.logits_row)
         return cls(frozenset(rows), frozenset(columns))
@@ -171,11 +180,11 @@ class SparseRunner:
         self.graph, self.folded, self.replacement = graph, folded, replacement
         self.tokens, self.last, (self.b, self.t) = tokens, last, tokens.shape
         self.places = torch.arange(self.b, device=tokens.device) * self.t + last
-        self.rotation = Rotation.of(folded.config, self.t, tokens.device)
         self.uniform = replacement is None or replacement.sources.shape[1:3] == (1, 1)
 
     def plan(self, edge_mask: NDArray[np.bool_]) -> Plan:
-        return Plan.of(self.graph, edge_mask, constants=self.uniform, rotary=self.rotation is not None)
+        rotary = any(layer.attention.rotary for layer in self.folded.source.layers)
+        return Plan.of(self.graph, edge_mask, constants=self.uniform, rotary=rotary)
 
     @torch.no_grad()
     def run(self, edge_mask: NDArray[np.bool_], base: State | None = None, workspace: Workspace | None = None) -> State:
@@ -269,16 +278,16 @@ class _Run:
         some = layer.of_heads(torch.from_numpy(places).to(self.on.tokens.device))
         if at is _At.ONCE:
             values = self._project(rows[2 * h :], first.start, layer.qkv, places[2 * h :], at)
-            hidden = values if some.qkv_bias is None else values + some.qkv_bias[2 * h :, None]
+            hidden = some.written(values if some.qkv_bias is None else values + some.qkv_bias[2 * h :, None])
         elif at is _At.END:
             queries = self._project(rows[:h], first.start, layer.qkv, places[:h], at)
             keys_values = self._project(rows[h:], first.start, layer.qkv, places[h:]).view(
                 2 * h, self.on.b, self.on.t, -1
             )
-            hidden = some.attention_at(queries, keys_values, self.on.last, self.on.rotation, h)
+            hidden = some.attention_at(queries, keys_values, self.on.last, h)
         else:
             projected = self._project(rows, first.start, layer.qkv, places)
-            hidden = some.attention(projected.view(3 * h, self.on.b, self.on.t, -1), self.on.rotation)
+            hidden = some.attention(projected.view(3 * h, self.on.b, self.on.t, -1))
         out = self._place(columns, at)
         for place, head in enumerate(places[:h].tolist()):  # one by one: gathering the heads' weights would cost more
             write_out(hidden[place, None], layer.o[head, None], layer.o_bias, out[place, None])

@@ -60,7 +60,7 @@ def test_late_nodes(model):
 
 def test_constant_nodes(model):
     """What queries and keys read is dead where values do not depend on the prompt; queries are, where keys do not."""
-    graph, rotary = model.graph, model.config.rotary_theta is not None
+    graph, rotary = model.graph, model.weights.layers[0].attention.rotary is not None
     scores = ("input->m0", "m0->a1.h0<q>", "input->a1.h0<k>")
     chain = (*scores, "a1.h0->m1", "m1->a2.h2<v>", "a2.h2->logits", "a0.h1->logits")
     on = runner(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import session
+from discogp.models.architectures import ARCHITECTURES
 from discogp.models.registry import KnownModel, list_models
 
 session.entered("models")
@@ -36,7 +37,11 @@ def card(model: KnownModel) -> None:
 for known in list_models():
     card(known)
 
+st.subheader("Other models", anchor=False)
 st.markdown(
-    "**Other models.** On the Discover page, type the path of a Hugging Face model folder, or a name on the hub, "
-    "of the GPT-2 or Llama family. A hub name works without a network once the model is in the local cache."
+    "On the Discover page, type the path of a Hugging Face model folder, or a name on the hub, of one of these "
+    "families. A hub name works without a network once the model is in the local cache. Every other architecture, and "
+    "every setting that would not be reproduced exactly, is refused with the reason."
 )
+rows = ARCHITECTURES.values()
+st.table({"Family": [r.family for r in rows], "Class": [f"`{r.name}`" for r in rows], "": [r.note for r in rows]})

@@ -79,7 +79,7 @@ def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0
     d_head = d // heads
     config = ModelConfig(
         "gpt2", shape.n_layers, heads, heads, d, d_head, hidden, shape.d_vocab, 1024, "layer", 1e-5, "gelu_tanh",
-        gated=False, rotary_theta=None,
+        gated=False,
     )  # fmt: skip
 
     def layer() -> LayerWeights:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from discogp.benchmarks.report import Comparison, Side, in_turn, peak_mb
 from discogp.benchmarks.shapes import Case, case
-from discogp.compute import plain_block, unembed
+from discogp.compute import embed, plain_block, unembed
 from discogp.methods.edge_phase import EdgePhase
 from discogp.models.weights import ModelWeights
 from discogp.settings import PhaseConfig, SearchConfig
@@ -39,11 +39,7 @@ def two_plain_passes(on: Case) -> None:
 
 def _plain_pass(weights: ModelWeights, prompts: Prompts) -> None:
     """The unmasked model forward, and backward to its inputs."""
-    t = prompts.tokens.shape[1]
-    x = weights.embed[prompts.tokens]
-    if weights.positions is not None:
-        x = x + weights.positions[:t]
-    x.requires_grad_()
+    x = embed(weights, prompts.tokens).requires_grad_()
     out = x
     for layer in weights.layers:
         out = plain_block(out, layer, weights.config)

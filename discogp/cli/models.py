@@ -15,15 +15,23 @@ def add_to(commands: Any) -> None:
 
 
 def _models_list(options: argparse.Namespace) -> None:
+    from discogp.models.architectures import ARCHITECTURES
     from discogp.models.registry import list_models
 
     known = list_models()
     if options.json:
-        say_json([{"name": m.name, "title": m.title, "available": m.available()} for m in known])
+        models = [{"name": m.name, "title": m.title, "available": m.available()} for m in known]
+        families = [
+            {"family": row.family, "architecture": row.name, "model_type": row.model_type, "note": row.note}
+            for row in ARCHITECTURES.values()
+        ]
+        say_json({"models": models, "families": families})
         return
     for model in known:
         say(f"{model.name:14} {'ready  ' if model.available() else 'not here'}  {model.title}: {model.description}")
-    say("Any Hugging Face name or local folder of the GPT-2 and Llama families works as well.")
+    say("\nAny Hugging Face name or local folder of these families works as well:")
+    for row in ARCHITECTURES.values():
+        say(f"{row.family:14} {row.name:20} {row.note}")
 
 
 def _models_get(options: argparse.Namespace) -> None:

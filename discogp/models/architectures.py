@@ -1,6 +1,7 @@
 """The one table of architectures: Hugging Face class name -> how to read its weights; everything else is refused.
 
-A new family is one row of `ARCHITECTURES` and, if its layout is new, one function in `extractors.py`.
+A new family is one row of `ARCHITECTURES` and, if its layout is new, one function in `families/`. The command line,
+the page and the README show this table. TransformerLens's bridge boots every class of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import Any
 import torch
 
 from discogp.errors import ModelError
-from discogp.models.extractors import Parameters, extract_gpt2, extract_llama, setting_error
+from discogp.models.families.gemma import extract_gemma, extract_gemma2, extract_gemma3
+from discogp.models.families.gpt2 import extract_gpt2, extract_gpt_neo
+from discogp.models.families.gpt_neox import extract_gpt_neox
+from discogp.models.families.llama import extract_llama, extract_mistral, extract_phi3, extract_qwen2, extract_qwen3
+from discogp.models.families.opt import extract_opt
+from discogp.models.families.reading import Parameters, setting_error
 from discogp.models.weights import ModelWeights
 
 Extractor = Callable[[Any, Parameters], ModelWeights]
@@ -24,8 +30,8 @@ any other check."""
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row: the class, the `model_type` its config must state, its family, its extractor, and a note for
-    people."""
+    """One row: the Hugging Face class, the `model_type` its config must state, what people call the family, its
+    extractor, and in a few words what is reproduced and what is refused."""
 
     name: str
     model_type: str
@@ -72,34 +78,40 @@ def supported_sentence() -> str:
     return f"Supported architectures: {names}. Pick such a model, or 'mini', which is always there."
 
 
+_EXPERTS = (
+    "a mixture of experts sends each token through other weights, so its graph is not the same for every prompt and an "
+    "edge has no single meaning"
+)
 _REASONS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
-        ("moe", "mixtral", "deepseekv", "dbrx", "jamba", "gptoss", "olmoe", "phimoe"),
-        "a mixture of experts sends each token through other weights, so its graph is not the same for "
-        "every prompt and an edge has no single meaning",
+        ("t5", "bart", "marian", "pegasus", "conditionalgeneration", "seq2seq", "vision"),
+        "an encoder-decoder or multimodal model has cross-attention or inputs that are not text, which the computation "
+        "graph here does not describe (of a multimodal model, pass its text model alone)",
     ),
     (
-        ("mamba", "rwkv", "recurrent", "retnet", "xlstm", "griffin", "falconh1", "zamba"),
-        "a recurrent model has no attention heads: information moves through a state, which the "
-        "computation graph here does not describe",
+        ("moe", "mixtral", "deepseekv", "dbrx", "jamba", "gptoss", "phimoe", "llama4", "minimax", "arctic", "grok"),
+        _EXPERTS,
+    ),
+    (
+        (
+            *("mamba", "rwkv", "recurrent", "retnet", "xlstm", "griffin", "falconh1", "zamba", "bamba", "lfm2"),
+            *("qwen3next", "qwen3_5", "olmohybrid", "nemotronh", "granitemoehybrid", "hyena", "kimi"),
+        ),
+        "a recurrent layer has no attention heads: information moves through a state, which the computation graph here "
+        "does not describe",
     ),
     (
         ("bert", "electra", "mlm", "maskedlm"),
         "an encoder sees the words after the gap as well; this tool traces next-token prediction",
     ),
     (
-        ("t5", "bart", "marian", "pegasus", "conditionalgeneration", "seq2seq"),
-        "an encoder-decoder or multimodal model has cross-attention, which the computation graph here does "
-        "not describe",
-    ),
-    (
         ("forsequenceclassification", "fortokenclassification", "forquestionanswering"),
         "it has a classification head instead of next-token logits",
     ),
     (
-        ("gemma2", "gemma3", "olmo2"),
-        "it normalises the output of attention and MLP, so the contributions of the heads do not add up to "
-        "what the next layer reads",
+        ("gemma3n", "gemma4"),
+        "its layers read embeddings of their own beside the residual stream, which the computation graph here does not "
+        "describe",
     ),
 )
 
@@ -108,7 +120,7 @@ def _reason(name: str, raw_config: Mapping[str, Any]) -> str:
     lowered = name.lower()
     experts = any(raw_config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts"))
     if experts:
-        return _REASONS[0][1]
+        return _EXPERTS
     for words, reason in _REASONS:
         if any(word in lowered for word in words):
             return reason
@@ -144,16 +156,86 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture(
             "GPT2LMHeadModel",
             "gpt2",
-            "gpt2",
+            "GPT-2",
             extract_gpt2,
-            "GPT-2 in all sizes, DistilGPT-2, models trained in its shape",
+            "all sizes, DistilGPT-2, models trained in its shape",
+        ),
+        Architecture(
+            "GPTNeoForCausalLM",
+            "gpt_neo",
+            "GPT-Neo",
+            extract_gpt_neo,
+            "TinyStories as well; local attention, scores not scaled",
+        ),
+        Architecture(
+            "GPTNeoXForCausalLM",
+            "gpt_neox",
+            "GPT-NeoX",
+            extract_gpt_neox,
+            "Pythia; attention and MLP in parallel or in turn, partial rotary positions",
+        ),
+        Architecture(
+            "OPTForCausalLM",
+            "opt",
+            "OPT",
+            extract_opt,
+            "all sizes but 350M, which norms after its blocks",
         ),
         Architecture(
             "LlamaForCausalLM",
             "llama",
-            "llama",
+            "Llama",
             extract_llama,
-            "Llama 1 to 3, SmolLM and SmolLM2, TinyLlama, models in that shape",
+            "Llama 1 to 3, SmolLM and SmolLM2, TinyLlama, models in that shape; grouped keys and values",
+        ),
+        Architecture(
+            "MistralForCausalLM",
+            "mistral",
+            "Mistral",
+            extract_mistral,
+            "7B and Nemo; sliding window",
+        ),
+        Architecture(
+            "Qwen2ForCausalLM",
+            "qwen2",
+            "Qwen 2",
+            extract_qwen2,
+            "Qwen 2 and 2.5; biases of queries, keys and values, sliding windows",
+        ),
+        Architecture(
+            "Qwen3ForCausalLM",
+            "qwen3",
+            "Qwen 3",
+            extract_qwen3,
+            "dense sizes; normed queries and keys",
+        ),
+        Architecture(
+            "GemmaForCausalLM",
+            "gemma",
+            "Gemma",
+            extract_gemma,
+            "first generation; scaled embeddings, offset norms",
+        ),
+        Architecture(
+            "Gemma2ForCausalLM",
+            "gemma2",
+            "Gemma 2",
+            extract_gemma2,
+            "norms after attention and MLP, capped scores and logits, sliding windows",
+        ),
+        Architecture(
+            "Gemma3ForCausalLM",
+            "gemma3_text",
+            "Gemma 3",
+            extract_gemma3,
+            "text models (270M, 1B); as Gemma 2, with normed queries and keys, two rotary bases",
+        ),
+        Architecture(
+            "Phi3ForCausalLM",
+            "phi3",
+            "Phi-3",
+            extract_phi3,
+            "Phi-3, 3.5 and 4 (mini, 14B); LongRoPE for prompts up to the length of pretraining",
         ),
     )
 }

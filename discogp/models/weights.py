@@ -6,7 +6,7 @@ its second) axis to its last one: `x [.., D] @ q[h] [D, dh]`, `z [.., dh] @ o[h]
 M]`, `x @ unembed [D, V]`.
 
 Nothing is folded or centred: these are the checkpoint's own numbers, so a mask over them is a mask over the
-model.
+model. (Only the gains of norms that a checkpoint stores less one, as Gemma's, have the one added.)
 """
 
 from __future__ import annotations
@@ -18,21 +18,49 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Family = Literal["gpt2", "llama"]
 Norm = Literal["layer", "rms"]
 Activation = Literal["gelu_tanh", "gelu", "silu", "relu"]
 
 
 @dataclass(frozen=True)
+class Rotary:
+    """Rotary positions: the first `dims` of a head's dimensions turn, i together with i + dims/2, the others stay."""
+
+    theta: float
+    dims: int
+    inv_freq: tuple[float, ...] | None = None
+    """Inverse frequencies [dims/2] where they do not follow from theta alone (Llama 3 scaling); None otherwise."""
+    scale: float = 1.0
+    """What cosine and sine are multiplied by (LongRoPE)."""
+
+    def frequencies(self) -> Tensor:
+        """Inverse frequencies, fp32 [dims/2], in radians per position."""
+        if self.inv_freq is not None:
+            return torch.tensor(self.inv_freq, dtype=torch.float32)
+        exponents = torch.arange(0, self.dims, 2, dtype=torch.int64).float() / self.dims
+        return 1.0 / (self.theta**exponents)
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """How the queries of one layer meet its keys: softmax(cap(scale · q·k)) over the keys in sight."""
+
+    scale: float | None = None
+    """None: 1/√dh."""
+    window: int | None = None
+    """How many positions a query sees, its own counted; None: all before it."""
+    cap: float | None = None
+    """Scores s become cap · tanh(s / cap); None: they stay."""
+    rotary: Rotary | None = None
+    """None where positions are learned and added to the embedding."""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a model and the choices its forward pass depends on.
+    """The shape of a model and the choices its forward pass depends on; what may differ from layer to layer is in
+    `LayerWeights.attention`."""
 
-    Positions are learned (added to the embedding) when `rotary_theta` is None; otherwise queries and keys are
-    rotated in the half-split layout (dimension i is paired with i + dh/2), with the inverse frequencies of
-    `rotary_frequencies()`.
-    """
-
-    family: Family
+    family: str
     n_layers: int
     n_heads: int
     n_kv_heads: int
@@ -45,26 +73,19 @@ class ModelConfig:
     norm_eps: float
     activation: Activation
     gated: bool
-    rotary_theta: float | None
-    rotary_inv_freq: tuple[float, ...] | None = None
-    """Inverse frequencies [dh/2] where they do not follow from theta alone (Llama 3 scaling); None
-    otherwise."""
     parallel: bool = False
-    """Attention and MLP read the same residual stream (no family here does yet)."""
+    """Attention and MLP read the same residual stream."""
+    post_norms: bool = False
+    """What attention and MLP write is normed once more before it is added to the residual stream."""
+    embed_scale: float = 1.0
+    """What token embeddings are multiplied by (the unembedding is not)."""
+    logit_cap: float | None = None
+    """Logits x become cap · tanh(x / cap); None: they stay."""
 
     @property
     def queries_per_kv_head(self) -> int:
         """Query heads that share one key/value head; query head h reads key/value head h // this."""
         return self.n_heads // self.n_kv_heads
-
-    def rotary_frequencies(self) -> Tensor | None:
-        """Inverse frequencies, fp32 [dh/2] in radians per position; None with learned positions."""
-        if self.rotary_theta is None:
-            return None
-        if self.rotary_inv_freq is not None:
-            return torch.tensor(self.rotary_inv_freq, dtype=torch.float32)
-        exponents = torch.arange(0, self.d_head, 2, dtype=torch.int64).float() / self.d_head
-        return 1.0 / (self.rotary_theta**exponents)
 
 
 class _Tensors:
@@ -118,6 +139,15 @@ class LayerWeights(_Tensors):
     """[M, D]"""
     mlp_out_bias: Tensor | None
     """[D]"""
+    norm_q: Tensor | None = None
+    """[dh], the gain of a norm of every head's queries, before they are rotated."""
+    norm_k: Tensor | None = None
+    """[dh], the same for keys."""
+    norm_after_attention: Tensor | None = None
+    """[D], the gain of a norm of the sum of all heads' outputs."""
+    norm_after_mlp: Tensor | None = None
+    """[D], the gain of a norm of the MLP's output."""
+    attention: AttentionConfig = AttentionConfig()
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> LayerWeights:
         """The same layer on another device or in another dtype; tensors that need no change are shared."""

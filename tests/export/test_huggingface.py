@@ -19,9 +19,7 @@ from discogp.export.huggingface import export_huggingface
 from discogp.masked_transformer import load_model
 from discogp.masks import weight_fields
 from discogp.models.architectures import ARCHITECTURES
-from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
-
-BUILDERS = {"GPT2LMHeadModel": build_tiny_gpt2, "LlamaForCausalLM": build_tiny_llama}
+from tests.tiny_models import build_tiny, build_tiny_gpt2, build_tiny_llama
 
 
 def a_circuit(folder: Path, share: float = 0.6) -> Circuit:
@@ -34,7 +32,7 @@ def a_circuit(folder: Path, share: float = 0.6) -> Circuit:
 def test_transformers_gets_the_circuits_logits(architecture: str, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    source = BUILDERS[architecture](tmp_path / "model")
+    source = build_tiny(architecture, tmp_path / "model")
     circuit = a_circuit(source)
     out = export_huggingface(circuit, tmp_path / "out")
     assert (out / "model.safetensors").is_file()

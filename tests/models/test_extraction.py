@@ -1,4 +1,4 @@
-"""Extracted weights are the model: a plain forward pass gives the logits of transformers and the bridge."""
+"""Extracted weights are the model: the unmasked forward pass gives the logits of transformers and the bridge."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from discogp.compute import plain_forward
+from discogp.models.architectures import ARCHITECTURES
 from discogp.models.loading import load_checkpoint
 from discogp.models.weights import ModelWeights
-from tests.models.plain_forward import plain_logits
-from tests.tiny_models import VOCABULARY, build_tiny_gpt2, build_tiny_llama
+from tests.tiny_models import TINY, VOCABULARY, build_tiny, build_tiny_gpt2, build_tiny_llama
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -22,22 +23,47 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 24,
 }
-CASES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "gpt2": (build_tiny_gpt2, {}),
-    "gpt2 untied": (build_tiny_gpt2, {"tie_word_embeddings": False}),
-    "gpt2 narrow mlp, exact gelu": (build_tiny_gpt2, {"n_inner": 40, "activation_function": "gelu"}),
-    "llama grouped": (build_tiny_llama, {}),
-    "llama tied": (build_tiny_llama, {"tie_word_embeddings": True}),
-    "llama ungrouped": (build_tiny_llama, {"num_key_value_heads": 4}),
-    "llama one shared head": (build_tiny_llama, {"num_key_value_heads": 1}),
-    "llama biases": (build_tiny_llama, {"attention_bias": True, "mlp_bias": True}),
-    "llama wide heads": (build_tiny_llama, {"head_dim": 12}),
-    "llama rope llama3": (build_tiny_llama, {"rope_parameters": LLAMA3}),
-    "llama rope linear": (
-        build_tiny_llama,
-        {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}},
-    ),
+LINEAR = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
+PLAIN = {"rope_type": "default", "rope_theta": 500.0}
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 500.0,
+    "short_factor": [1.0, 1.1, 1.2, 1.9],
+    "long_factor": [2.0] * 4,
 }
+# Every row of the table as it is in `TINY`, and the settings in which checkpoints of one family differ.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in ARCHITECTURES},
+    "gpt2 untied": ("GPT2LMHeadModel", {"tie_word_embeddings": False}),
+    "gpt2 narrow mlp, exact gelu": ("GPT2LMHeadModel", {"n_inner": 40, "activation_function": "gelu"}),
+    "neo, all global": ("GPTNeoForCausalLM", {"attention_types": [[["global"], 3]]}),
+    "neox in turn": ("GPTNeoXForCausalLM", {"use_parallel_residual": False, "hidden_act": "gelu_new"}),
+    "neox, a quarter rotated, tied": (
+        "GPTNeoXForCausalLM",
+        {"rope_parameters": PLAIN | {"partial_rotary_factor": 0.25}, "tie_word_embeddings": True},
+    ),
+    "opt without biases": ("OPTForCausalLM", {"enable_bias": False, "activation_function": "gelu"}),
+    "llama tied": ("LlamaForCausalLM", {"tie_word_embeddings": True}),
+    "llama ungrouped": ("LlamaForCausalLM", {"num_key_value_heads": 4}),
+    "llama one shared head": ("LlamaForCausalLM", {"num_key_value_heads": 1}),
+    "llama biases": ("LlamaForCausalLM", {"attention_bias": True, "mlp_bias": True}),
+    "llama wide heads": ("LlamaForCausalLM", {"head_dim": 12}),
+    "llama rope llama3": ("LlamaForCausalLM", {"rope_parameters": LLAMA3}),
+    "llama rope linear": ("LlamaForCausalLM", {"rope_parameters": LINEAR}),
+    "mistral without a window": ("MistralForCausalLM", {"sliding_window": None, "head_dim": 12}),
+    "qwen2 without windows": ("Qwen2ForCausalLM", {"use_sliding_window": False, "tie_word_embeddings": True}),
+    "qwen3 biases": ("Qwen3ForCausalLM", {"attention_bias": True}),
+    "gemma ungrouped": ("GemmaForCausalLM", {"num_key_value_heads": 4, "tie_word_embeddings": False}),
+    "gemma2 without caps": ("Gemma2ForCausalLM", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "gemma3 capped logits": ("Gemma3ForCausalLM", {"final_logit_softcapping": 2.0}),
+    "phi3 plain": ("Phi3ForCausalLM", {"sliding_window": None, "rope_parameters": PLAIN}),
+    "phi3 longrope": ("Phi3ForCausalLM", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 40}),
+    "phi3 longrope, factor stated": ("Phi3ForCausalLM", {"rope_parameters": LONGROPE | {"attention_factor": 1.4}}),
+}
+
+
+def test_every_architecture_has_a_tiny_model() -> None:
+    assert list(TINY) == list(ARCHITECTURES)
 
 
 @pytest.fixture
@@ -50,9 +76,9 @@ def test_plain_forward_equals_transformers_and_bridge(case: str, tmp_path: Path,
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
     from transformers import AutoModelForCausalLM
 
-    build, settings = CASES[case]
-    folder = build(tmp_path / "model", **settings)
-    own = plain_logits(load_checkpoint(folder).weights, tokens)
+    architecture, settings = CASES[case]
+    folder = build_tiny(architecture, tmp_path / "model", tokenizer=True, **settings)
+    own = plain_forward(load_checkpoint(folder).weights, tokens)
     module: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     module.eval()
     with torch.no_grad():
@@ -72,17 +98,18 @@ def _tensors(weights: ModelWeights) -> list[torch.Tensor]:
 def test_tensors_are_plain_fp32_and_counted(case: str, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    build, settings = CASES[case]
-    folder = build(tmp_path / "model", **settings)
+    architecture, settings = CASES[case]
+    folder = build_tiny(architecture, tmp_path / "model", **settings)
     weights = load_checkpoint(folder).weights
     for tensor in _tensors(weights):
         assert tensor.dtype == torch.float32
         assert not tensor.requires_grad
         assert tensor.is_contiguous() or tensor is weights.unembed
     module = AutoModelForCausalLM.from_pretrained(folder)
-    assert weights.n_params == module.num_parameters()
+    unused = 2 * 32 if architecture == "OPTForCausalLM" else 0  # two rows of positions that no prompt has
+    assert weights.n_params == module.num_parameters() - unused
     assert weights.tied == bool(module.config.tie_word_embeddings)
-    outside = ("norm", "ln_", "embed", "wte", "wpe", "lm_head")
+    outside = ("norm", "ln_", "embed", "wte", "wpe", "lm_head", "embed_in")
     maskable = sum(p.numel() for name, p in module.named_parameters() if not any(word in name for word in outside))
     assert weights.n_maskable_params == maskable
 
@@ -92,7 +119,9 @@ def test_rotary_frequencies_equal_those_of_transformers(tmp_path: Path) -> None:
 
     for number, rope in enumerate(({"rope_type": "default", "rope_theta": 100000.0}, LLAMA3)):
         folder = build_tiny_llama(tmp_path / str(number), rope_parameters=rope, head_dim=32)
-        own = load_checkpoint(folder).weights.config.rotary_frequencies()
+        rotary = load_checkpoint(folder).weights.layers[0].attention.rotary
+        assert rotary is not None
+        own = rotary.frequencies()
         theirs = AutoModelForCausalLM.from_pretrained(folder).model.rotary_emb.inv_freq
         torch.testing.assert_close(own, theirs, rtol=1e-6, atol=0)
 
@@ -107,7 +136,7 @@ def test_half_precision_checkpoint_is_read_as_single(tmp_path: Path, tokens: tor
     module = AutoModelForCausalLM.from_pretrained(tmp_path / "half", dtype=torch.float32)
     assert weights.embed.dtype == torch.float32
     with torch.no_grad():
-        torch.testing.assert_close(plain_logits(weights, tokens), module(tokens).logits, atol=1e-4, rtol=0)
+        torch.testing.assert_close(plain_forward(weights, tokens), module(tokens).logits, atol=1e-4, rtol=0)
 
 
 def test_move_and_cast_keep_a_tied_unembedding_tied(tmp_path: Path) -> None:

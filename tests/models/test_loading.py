@@ -15,7 +15,7 @@ import torch
 
 from discogp.errors import ModelError
 from discogp.models.loading import load_checkpoint
-from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
+from tests.tiny_models import build_tiny, build_tiny_gpt2, build_tiny_llama
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +185,14 @@ def test_missing_surplus_and_misshapen_parameters(broken: Path) -> None:
         ("BertForMaskedLM", "bert", "encoder"),
         ("T5ForConditionalGeneration", "t5", "cross-attention"),
         ("GPT2ForSequenceClassification", "gpt2", "classification head"),
-        ("Gemma2ForCausalLM", "gemma2", "normalises the output"),
+        ("Gemma3ForConditionalGeneration", "gemma3", "text model alone"),
+        ("OlmoHybridForCausalLM", "olmo_hybrid", "recurrent"),
         ("NobodyKnowsForCausalLM", "nobody-knows", "table of architectures"),
     ],
 )
 def test_other_architectures(broken: Path, architecture: str, model_type: str, reason: str) -> None:
     edit_config(broken, architectures=[architecture], model_type=model_type)
-    refusal(broken, repr(architecture), reason, "Supported architectures: GPT2LMHeadModel, LlamaForCausalLM")
+    refusal(broken, repr(architecture), reason, "Supported architectures: GPT2LMHeadModel, GPTNeo")
 
 
 @pytest.mark.parametrize("value", [None, [], "GPT2LMHeadModel", ["GPT2LMHeadModel", "LlamaForCausalLM"]])
@@ -206,28 +207,53 @@ def test_class_and_model_type_that_disagree(broken: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "settings", "words"),
+    ("architecture", "settings", "words"),
     [
-        (build_tiny_gpt2, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
-        (build_tiny_gpt2, {"scale_attn_weights": False}, "scale_attn_weights=False"),
-        (build_tiny_gpt2, {"activation_function": "tanh"}, "activation_function='tanh'"),
-        (build_tiny_llama, {"hidden_act": "mish"}, "hidden_act='mish'"),
+        ("GPT2LMHeadModel", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
+        ("GPT2LMHeadModel", {"scale_attn_weights": False}, "scale_attn_weights=False"),
+        ("GPT2LMHeadModel", {"activation_function": "tanh"}, "activation_function='tanh'"),
+        ("LlamaForCausalLM", {"hidden_act": "mish"}, "hidden_act='mish'"),
         (
-            build_tiny_llama,
+            "LlamaForCausalLM",
             {"rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 2.0}},
             "rope_type='yarn'",
         ),
         (
-            build_tiny_llama,
+            "LlamaForCausalLM",
             {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 2.0}},
             "rope_type='dynamic'",
+        ),
+        (
+            "LlamaForCausalLM",
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor=0.5",
+        ),
+        ("OPTForCausalLM", {"do_layer_norm_before": False}, "do_layer_norm_before=False"),
+        ("OPTForCausalLM", {"word_embed_proj_dim": 16}, "word_embed_proj_dim=16"),
+        ("OPTForCausalLM", {"layer_norm_elementwise_affine": False}, "layer_norm_elementwise_affine=False"),
+        ("GPTNeoForCausalLM", {"activation_function": "tanh"}, "activation_function='tanh'"),
+        ("GPTNeoXForCausalLM", {"hidden_act": "mish"}, "hidden_act='mish'"),
+        ("Qwen2ForCausalLM", {"layer_types": ["full_attention", "chunked_attention", "full_attention"]}, "chunked"),
+        ("GemmaForCausalLM", {"use_bidirectional_attention": True}, "use_bidirectional_attention=True"),
+        ("Gemma2ForCausalLM", {"attention_bias": True}, "attention_bias=True"),
+        ("Gemma2ForCausalLM", {"attn_logit_softcapping": -1.0}, "attn_logit_softcapping=-1.0"),
+        ("Gemma3ForCausalLM", {"attn_logit_softcapping": 5.0}, "attn_logit_softcapping=5.0"),
+        (
+            "Gemma3ForCausalLM",
+            {
+                "rope_parameters": {
+                    "full_attention": {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 2.0},
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+                }
+            },
+            "rope_parameters.full_attention.rope_type='dynamic'",
         ),
     ],
 )
 def test_settings_that_are_not_reproduced(
-    tmp_path: Path, build: Callable[..., Path], settings: dict[str, Any], words: str
+    tmp_path: Path, architecture: str, settings: dict[str, Any], words: str
 ) -> None:
-    refusal(build(tmp_path / "model", **settings), words, "refused; allowed:")
+    refusal(build_tiny(architecture, tmp_path / "model", **settings), words, "refused; allowed:", architecture)
 
 
 @pytest.mark.parametrize(

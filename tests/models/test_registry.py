@@ -10,6 +10,7 @@ import pytest
 from discogp import paths
 from discogp.errors import ModelError
 from discogp.models import registry
+from discogp.models.architectures import ARCHITECTURES
 from discogp.models.loading import load_checkpoint
 from tests.tiny_models import build_tiny_llama
 
@@ -31,7 +32,7 @@ def test_names_are_unique_and_rows_complete() -> None:
         assert model.description.endswith(".")
         assert model.source
         assert model.license
-        assert model.architecture in ("GPT2LMHeadModel", "LlamaForCausalLM")
+        assert model.architecture in ARCHITECTURES
         assert model.location()
 
 

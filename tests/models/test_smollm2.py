@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from discogp.compute import plain_forward
 from discogp.errors import ModelError
 from discogp.models import smollm2
-from tests.models.plain_forward import plain_logits
 
 
 @pytest.fixture
@@ -139,7 +139,9 @@ def test_real_model_equals_the_bridge() -> None:
     checkpoint = load_checkpoint(smollm2.NAME)
     config = checkpoint.weights.config
     assert (config.n_layers, config.n_heads, config.n_kv_heads, config.d_model) == (30, 9, 3, 576)
-    assert config.rotary_theta == 100_000.0  # the bridge's own configuration says 10,000
+    rotary = checkpoint.weights.layers[0].attention.rotary
+    assert rotary is not None
+    assert rotary.theta == 100_000.0  # the bridge's own configuration says 10,000
     assert checkpoint.weights.n_params == 134_515_008
     assert checkpoint.tokenizer is not None
     assert checkpoint.bos_id == checkpoint.tokenizer.convert_tokens_to_ids("<|endoftext|>") == 0
@@ -150,6 +152,6 @@ def test_real_model_equals_the_bridge() -> None:
         str(smollm2.smollm2_folder()), device="cpu", dtype=torch.float32
     )
     with torch.no_grad():
-        own, bridged = plain_logits(checkpoint.weights, tokens), bridge(tokens)
+        own, bridged = plain_forward(checkpoint.weights, tokens), bridge(tokens)
     torch.testing.assert_close(own, bridged, atol=3e-4, rtol=0)
     assert checkpoint.tokenizer.decode(own[0, -1].argmax()) == " Mary"
