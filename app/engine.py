@@ -21,7 +21,9 @@ from discogp.errors import ConfigError
 
 if TYPE_CHECKING:
     from discogp.ablation import AblationSession, Outcome
+    from discogp.estimate import Estimate
     from discogp.masked_transformer import MaskedTransformer
+    from discogp.runs import RunSettings
     from discogp.task_check import TaskCheck
     from discogp.token_view import Position
 
@@ -94,6 +96,7 @@ class Engine:
         self._lock = threading.Lock()
         self._models: OrderedDict[str, MaskedTransformer] = OrderedDict()
         self._benches: OrderedDict[str, Future[Bench]] = OrderedDict()
+        self._estimates: OrderedDict[str, Future[Estimate]] = OrderedDict()
         self._checks: OrderedDict[tuple[str, ...], tuple[str, Future[TaskCheck]]] = OrderedDict()
 
     def bench(self, key: str, circuit: Circuit) -> Future[Bench]:
@@ -136,6 +139,33 @@ class Engine:
     def checks_done(self) -> int:
         with self._lock:
             return sum(future.done() for _, future in self._checks.values())
+
+    def estimate(self, settings: RunSettings) -> Future[Estimate]:
+        """Memory and time that a search with these settings would take, being found out or known."""
+        key = repr(settings)
+        with self._lock:
+            future = self._estimates.pop(key, None) or self._pool.submit(self._estimate, settings)
+            self._estimates[key] = future
+            while len(self._estimates) > _BENCHES:
+                self._estimates.popitem(last=False)[1].cancel()
+            return future
+
+    def known_estimate(self, settings: RunSettings) -> Future[Estimate] | None:
+        with self._lock:
+            return self._estimates.get(repr(settings))
+
+    def _estimate(self, settings: RunSettings) -> Estimate:
+        from discogp.data import prepare
+        from discogp.estimate import estimate, measured
+        from discogp.settings import config_from_dict
+        from discogp.tasks import SplitSizes, get_task
+
+        model, config = self._model(settings.model), config_from_dict(dict(settings.config))
+        task, sizes = get_task(settings.task, **settings.task_options), SplitSizes(**settings.sizes)
+        resample = config.ablation == "resample"
+        data = prepare(model, task, sizes, config.seed, settings.only_known, need_counterfactual=resample)
+        found = estimate(model, data, config)
+        return measured(model, data, config, found) if found.fits else found
 
     def _check(self, model: str, task: str, options: dict[str, Any]) -> TaskCheck:
         from discogp.task_check import check_task

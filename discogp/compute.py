@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from discogp.attention import attend
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
@@ -44,12 +45,16 @@ def embed(weights: ModelWeights, tokens: Tensor) -> Tensor:
 
 
 def plain_forward(
-    weights: ModelWeights, tokens: Tensor, last: Tensor | None = None, sources: Tensor | None = None
+    weights: ModelWeights,
+    tokens: Tensor,
+    last: Tensor | None = None,
+    sources: Tensor | None = None,
+    recompute: bool = False,
 ) -> Tensor:
     """Logits of the model as it is: [b, t, V], or [b, V] at the positions `last` [b].
 
     `sources` [P, b, t, D], if given, is filled with what every source writes, the attention bias shared out
-    equally over a layer's heads.
+    equally over a layer's heads. `recompute`: for the backward pass keep only what goes into blocks.
     """
     x = embed(weights, tokens)
     if sources is not None:
@@ -57,7 +62,10 @@ def plain_forward(
     per_layer = weights.config.n_heads + 1
     for index, layer in enumerate(weights.layers):
         own = None if sources is None else sources[1 + index * per_layer : 1 + (index + 1) * per_layer]
-        x = plain_block(x, layer, weights.config, own)
+        if recompute:
+            x = checkpoint(plain_block, x, layer, weights.config, own, use_reentrant=False)
+        else:
+            x = plain_block(x, layer, weights.config, own)
     if last is not None:
         x = x[torch.arange(len(x), device=x.device), last]
     return unembed(weights, x)

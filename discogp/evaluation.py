@@ -86,6 +86,12 @@ class Evaluation:
         return flat | {name: asdict(getattr(self, name)) for name in ("full", "circuit", "complement")}
 
 
+def evaluation_batch(model: MaskedTransformer, length: int) -> int:
+    """How many prompts of `length` tokens are evaluated at once."""
+    per_token = 4 * model.config.d_model * (model.graph.n_sources + 4 * model.graph.readers_per_layer)
+    return max(1, int(_BATCH_BYTES / (per_token * length)))
+
+
 class Scorer:
     """Runs circuits of one model on one split. Holds what does not depend on the circuit: the full model's answers.
 
@@ -111,16 +117,14 @@ class Scorer:
         self.folded = folded or model.folded
         self.prompts = prompts.to(model.device)
         self.workspace = like.workspace if like else Workspace()
-        config, graph = model.config, model.graph
-        per_token = 4 * config.d_model * (graph.n_sources + 4 * graph.readers_per_layer)
-        self.batch_size = max(1, int(_BATCH_BYTES / (per_token * prompts.tokens.shape[1])))
+        self.batch_size = evaluation_batch(model, prompts.tokens.shape[1])
         self.batches = list(self.prompts.batches(self.batch_size))
         self.full_log_probs = (
             like.full_log_probs
             if like
             else [model.logits(batch.tokens, batch.last).log_softmax(-1) for batch in self.batches]
         )
-        size = 4 * config.d_model * graph.n_sources * self.prompts.tokens.numel()
+        size = 4 * model.config.d_model * model.graph.n_sources * self.prompts.tokens.numel()
         self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
         self._replacements: dict[int, Replacement | None] = {}
         self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None

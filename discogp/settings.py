@@ -33,6 +33,8 @@ class _Checked:
             choices = meta.get("choices")
             if choices is not None and value not in choices:
                 raise ConfigError(f"{f.name} is {value!r}; allowed: {', '.join(map(str, choices))}")
+            if isinstance(f.default, bool) and not isinstance(value, bool):
+                raise ConfigError(f"{f.name} is {value!r}; it must be true or false")
             if "min" not in meta:
                 continue
             kind = type(f.default)
@@ -171,9 +173,12 @@ class SearchConfig(_Checked):
     micro_batch: int = _setting(
         0,
         "Prompts that go through the model at once, gradients being added up over a batch: less memory, the same "
-        "circuit within rounding. 0: the whole batch.",
+        "circuit within rounding. 0: as many as fit.",
         min=0,
         max=4096,
+    )
+    recompute: bool = _setting(
+        False, "Compute activations again on the way back instead of keeping them: less memory, a tenth more time."
     )
     checkpoint_every: int = _setting(
         50,

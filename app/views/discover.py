@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import run_panel, search_form, session
+from app.estimate_panel import estimate_panel
 from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, current, start
@@ -17,6 +18,8 @@ form, progress = st.columns([5, 7], gap="large")
 
 with form:
     settings = search_form.show()
+    if settings is not None:
+        estimate_panel(settings)
     if st.button("Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"):
         assert settings is not None
         try:

@@ -15,7 +15,9 @@ from discogp.errors import ConfigError
 from discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
 
 if TYPE_CHECKING:
+    from discogp.data import TaskData
     from discogp.distributed import Processes
+    from discogp.masked_transformer import MaskedTransformer
 
 
 def add_to(commands: Any) -> None:
@@ -31,7 +33,13 @@ def add_to(commands: Any) -> None:
     discover.add_argument("--test", type=int, default=256)
     discover.add_argument("--all-prompts", action="store_true", help="keep prompts the full model gets wrong")
     discover.add_argument("--device", default="cpu")
-    discover.add_argument("--out", required=True, type=Path, metavar="DIR")
+    discover.add_argument("--out", type=Path, metavar="DIR", help="where the circuit is saved; not needed to dry-run")
+    discover.add_argument(
+        "--dry-run", action="store_true", help="tell how much memory and time the search will take, and stop"
+    )
+    discover.add_argument(
+        "--memory-limit", type=float, metavar="GB", help="memory that the search may use; default: what is free"
+    )
     discover.add_argument(
         "--resume", action="store_true", help="go on from OUT.checkpoint, which an interrupted search has left"
     )
@@ -49,12 +57,16 @@ def _search(options: argparse.Namespace, processes: Processes, device: str) -> N
     """One process of a search: every one searches, the first one tells and saves."""
     from discogp import discover, evaluate, load_model, prepare, save_circuit
     from discogp.artifact import check_replaceable
+    from discogp.estimate import fitting
     from discogp.tasks import SplitSizes, get_task
 
     tell = note if processes.first else _silent
-    last = options.out.with_name(f"{options.out.name}-last")
-    checkpoint = options.out.with_name(f"{options.out.name}.checkpoint")
-    for folder in (options.out, last):
+    if options.out is None and not options.dry_run:
+        raise ConfigError("give the folder to save the circuit in: --out DIR")
+    out = options.out or Path("dry-run")
+    last = out.with_name(f"{out.name}-last")
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    for folder in () if options.dry_run else (out, last):
         check_replaceable(folder)  # before minutes of work, not after
     name, task_options = named_task(options) or ("", {})
     task = get_task(name, **task_options)
@@ -68,6 +80,11 @@ def _search(options: argparse.Namespace, processes: Processes, device: str) -> N
         tell(f"note: {message}")
     kept = "those are kept" if known else "all are kept"
     tell(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, {kept}")
+    limit = None if options.memory_limit is None else options.memory_limit * 1024
+    if options.dry_run:
+        _dry_run(model, data, config, limit, options.json)
+        return
+    config = fitting(model, data, config, limit)
     if checkpoint.exists() and not options.resume:
         tell(f"note: {checkpoint} of an unfinished search will be overwritten; --resume goes on with it")
     final = None
@@ -83,13 +100,30 @@ def _search(options: argparse.Namespace, processes: Processes, device: str) -> N
     assert final.circuit is not None
     evaluation = evaluate(model, final.circuit, data.test).to_json()
     circuit = replace(final.circuit, provenance={**final.circuit.provenance, "metrics": evaluation})
-    save_circuit(circuit, options.out)
+    save_circuit(circuit, out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)
     checkpoint.unlink(missing_ok=True)
-    result = {"out": str(options.out), "best_step": final.best_step, "seconds": round(final.elapsed, 1)}
+    result = {"out": str(out), "best_step": final.best_step, "seconds": round(final.elapsed, 1)}
     result |= {**evaluation, **data.shares()}
-    say_json(result) if options.json else say(table(evaluation) + f"\n{final.elapsed:.1f} s; saved in {options.out}")
+    say_json(result) if options.json else say(table(evaluation) + f"\n{final.elapsed:.1f} s; saved in {out}")
+
+
+def _dry_run(
+    model: MaskedTransformer, data: TaskData, config: SearchConfig, limit_mb: float | None, as_json: bool
+) -> None:
+    """One step of each phase, timed, if there is room for it."""
+    from discogp.estimate import estimate, fitting, measured
+
+    found = estimate(model, data, config, limit_mb)
+    if found.fits:
+        found = measured(model, data, config, found)
+    say_json(found.to_json()) if as_json else say(str(found))
+    if not found.fits:
+        fitting(model, data, config, limit_mb)  # says what would fit
+
+
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def _silent(text: str) -> None:
@@ -110,9 +144,10 @@ def _with_settings(config: SearchConfig, assignments: Sequence[str]) -> SearchCo
             known += [f"{part}.{f.name}" for part, kind in PHASES.items() for f in fields(kind)]
             raise ConfigError(f"there is no setting {key!r}; allowed: {', '.join(known)}")
         try:
-            target[name] = type(target[name])(text)
-        except ValueError:
-            raise ConfigError(f"{key} is {text!r}; give a {type(target[name]).__name__}") from None
+            target[name] = _SWITCH[text.lower()] if isinstance(target[name], bool) else type(target[name])(text)
+        except (ValueError, KeyError):
+            wanted = "true or false" if isinstance(target[name], bool) else f"a {type(target[name]).__name__}"
+            raise ConfigError(f"{key} is {text!r}; give {wanted}") from None
     return config_from_dict(data)
 
 

@@ -8,8 +8,8 @@ fp32 whatever the model is. Source: arXiv 2407.03779, equations 3–8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ from discogp.tasks.encoding import Prompts
 # Keep probabilities under which attribution is averaged: the model just broken enough to tell edges apart.
 _ATTRIBUTION_KEEP = (1.0, 0.97, 0.93, 0.88, 0.8)
 _ATTRIBUTION_PROMPTS = 16
+
+Result = TypeVar("Result")
 
 
 def candidates(batch: Prompts) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,6 +59,7 @@ class EdgePhase(Phase):
         self.model, self.config, self.micro_batch = model, search.edges, search.micro_batch
         self.objective: Objective = search.objective
         self.ablation: Ablation = search.ablation
+        self.recompute = search.recompute
         self.generator, self.weight_masks = generator, weight_masks
         self.kept, self.reversed = model.folded, model.folded
         if weight_masks is not None:
@@ -92,16 +95,22 @@ class EdgePhase(Phase):
     def _attribution(self, train: Prompts) -> Tensor:
         """[R, P] mean |dL/d mask| over nearly full random masks: how edges matter while the model still works."""
         batch = train.subset(range(min(_ATTRIBUTION_PROMPTS, len(train))))
-        full = self.model.logits(batch.tokens, batch.last).log_softmax(-1)
         total = torch.zeros_like(self.valid)
         for keep in _ATTRIBUTION_KEEP:
             drawn = torch.rand(self.valid.shape, generator=self.generator, device=self.valid.device)
-            mask = ((drawn < keep).float() * self.valid).requires_grad_()
-            for part, places in parts(batch, self.micro_batch):
-                loss = self._faithfulness(mask, part, full[places], self.workspaces[0])
-                (loss * (len(part) / len(batch))).backward()
-            assert mask.grad is not None
-            total += mask.grad.abs()
+            mask = (drawn < keep).float() * self.valid
+
+            def run(part: Prompts, _: slice, workspace: Workspace, mask: Tensor = mask) -> Tensor:
+                leaf = mask.clone().requires_grad_()
+                full = self.model.logits(part.tokens, part.last).log_softmax(-1)
+                loss = self._faithfulness(leaf, part, full, workspace) * (len(part) / len(batch))
+                return torch.autograd.grad(loss, leaf)[0]
+
+            gradient = torch.zeros_like(mask)
+            for part, _ in parts(batch, self.micro_batch):
+                for _, found in self._in_lanes(part, run):
+                    gradient += found
+            total += gradient.abs()
         return total
 
     def _replacement(self, folded: FoldedWeights, batch: Prompts) -> Replacement | None:
@@ -122,6 +131,7 @@ class EdgePhase(Phase):
             folded=self.kept,
             candidates=ids if task_only else None,
             workspace=workspace,
+            recompute=self.recompute,
         )
         if task_only:
             return faithfulness_loss(logits, None, right, wrong, "task")
@@ -137,6 +147,7 @@ class EdgePhase(Phase):
             folded=self.reversed,
             candidates=ids,
             workspace=workspace,
+            recompute=self.recompute,
         )
         return completeness_loss(logits, right, wrong)
 
@@ -147,17 +158,22 @@ class EdgePhase(Phase):
         self._gradient = torch.zeros_like(self._mask)
         self._completeness_weight = self.config.completeness_at(step)
 
-    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
+    def _in_lanes(
+        self, batch: Prompts, run: Callable[[Prompts, slice, Workspace], Result]
+    ) -> list[tuple[float, Result]]:
+        """`run` on parts of a batch side by side, each with a workspace of its own: (share of the batch, result)."""
         lanes = list(zip(parts(batch, -(-len(batch) // self.lanes.n)), self.workspaces, strict=False))
+        found = self.lanes.map(lambda lane: run(*lane[0], lane[1]), lanes)
+        return [(len(part) / len(batch), result) for ((part, _), _), result in zip(lanes, found, strict=True)]
 
-        def run(lane: tuple[tuple[Prompts, slice], Workspace]) -> tuple[Losses, Tensor]:
-            (part, places), workspace = lane
+    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
+        def run(part: Prompts, places: slice, workspace: Workspace) -> tuple[Losses, Tensor]:
             known = None if full_log_probs is None else full_log_probs[places]
             return self._passes(part, known, share * len(part) / len(batch), workspace)
 
         losses = Losses.none(batch.tokens.device)
-        for (part, _), (found, gradient) in zip((lane[0] for lane in lanes), self.lanes.map(run, lanes), strict=True):
-            losses = losses + found.scaled(len(part) / len(batch))
+        for of_batch, (found, gradient) in self._in_lanes(batch, run):
+            losses = losses + found.scaled(of_batch)
             self._gradient += gradient
         return losses
 

@@ -40,6 +40,7 @@ class WeightPhase(Phase):
     ) -> None:
         self.model, self.config, self.micro_batch = model, search.weights, search.micro_batch
         self.objective: Objective = search.objective
+        self.recompute = search.recompute
         self.units = WeightUnits(model.weights, self.config)
         n = self.units.n_units
         self.logits = torch.empty(n, device=model.device)
@@ -84,13 +85,13 @@ class WeightPhase(Phase):
             torch.sub(covered.weight, leaf, out=leaf.detach())
 
     def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
-        logits = plain_forward(self._weights, batch.tokens, batch.last)
+        logits = plain_forward(self._weights, batch.tokens, batch.last, recompute=self.recompute)
         faithful = faithfulness_loss(logits, full_log_probs, batch.correct, batch.wrong, self.objective)
         (share * faithful).backward()
         complete = torch.zeros_like(faithful)
         if self._completeness > 0:
             self._reverse()
-            logits = plain_forward(self._weights, batch.tokens, batch.last)
+            logits = plain_forward(self._weights, batch.tokens, batch.last, recompute=self.recompute)
             complete = completeness_loss(logits, batch.correct, batch.wrong)
             # Here a weight counts 1 − m times, so its gradient has the other sign.
             (-share * self._completeness * complete).backward()

@@ -51,6 +51,7 @@ def run_search(store: RunStore, run: Run) -> None:
     from discogp import checkpoint, load_model, save_circuit
     from discogp.data import prepare
     from discogp.discovery import config_from_dict, discover
+    from discogp.estimate import fitting
     from discogp.evaluation import evaluate
     from discogp.tasks import SplitSizes, get_task
 
@@ -77,6 +78,7 @@ def run_search(store: RunStore, run: Run) -> None:
         notes=list(data.notes),
     )
 
+    config = fitting(model, data, config)
     cancel_file, saved = store.cancel_file(run.id), store.checkpoint(run.id)
     resuming = saved.is_file()
     if resuming:

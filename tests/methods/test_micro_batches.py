@@ -76,3 +76,18 @@ def test_a_whole_search_in_parts_finds_the_same_circuit(model: MaskedTransformer
     assert whole is not None
     assert parts is not None
     assert (whole.edge_mask != parts.edge_mask).mean() < 0.02
+
+
+@pytest.mark.parametrize("mask", ["edges", "weights"])
+def test_recomputed_activations_give_the_same_gradients(model: MaskedTransformer, mask: str) -> None:
+    prompts = prompts_of(model, 8, seed=3)
+    full = model.logits(prompts.tokens, prompts.last).log_softmax(-1)
+    found = []
+    for recompute in (False, True):
+        config = SearchConfig(mask=mask, batch_size=8, recompute=recompute)
+        kind = EdgePhase if mask == "edges" else WeightPhase
+        phase = kind(model, prompts, config, torch.Generator().manual_seed(0))
+        phase.begin(0)
+        phase.accumulate(prompts, full, 1.0)
+        found.append(phase.gradients()[0].clone())
+    torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=1e-4)

@@ -1,0 +1,45 @@
+"""A short search in a process of its own, which tells what it estimated and what it took: `-m tests.measured_search`.
+
+Argument: JSON of model, task, mask, batch, settings. Prints the estimate and the measured increase of the process's
+peak memory in MB.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from dataclasses import replace
+
+from discogp import discover, load_model, prepare, preset
+from discogp.estimate import estimate
+from discogp.tasks import SplitSizes, get_task
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    wanted = json.loads(sys.argv[1])
+    model = load_model(wanted["model"])
+    sizes = SplitSizes(wanted.get("train", 64), wanted.get("validation", 64), 16)
+    data = prepare(model, get_task(wanted["task"]), sizes, only_known=False)
+    config = preset("balanced", wanted["mask"], model.graph.n_edges)
+    config = replace(
+        config,
+        evaluations=1,
+        batch_size=wanted["batch"],
+        micro_batch=wanted["batch"],
+        edges=replace(config.edges, steps=2),
+        weights=replace(config.weights, steps=2),
+        **wanted.get("settings", {}),
+    )
+    found, before = estimate(model, data, config), peak_mb()
+    for _ in discover(model, data, config):
+        pass
+    print(json.dumps({**found.to_json(), "measured_mb": peak_mb() - before, "before_mb": before}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
