@@ -198,6 +198,7 @@ class _Search:
         processes: Processes,
     ) -> None:
         self.model, self.data, self.config, self.cancelled = model, data, config, cancelled
+        self.searched = model.in_precision(config.precision)  # circuits are scored on the model itself
         self.file = file if processes.first and config.checkpoint_every else None
         self.saved, self.processes = saved, processes
         self.train = data.train.to(model.device)
@@ -219,7 +220,7 @@ class _Search:
         last: Candidate | None = None
         weight_masks = self.saved["weight_masks"] if self.saved else None
         if self.config.mask != "edges" and weight_masks is None:
-            phase: Phase = WeightPhase(self.model, self.train, self.config, self.generator)
+            phase: Phase = WeightPhase(self.searched, self.train, self.config, self.generator)
             yield from self._phase(phase, best, None)
             last = phase.candidate()
             if best.candidate is None:
@@ -227,7 +228,7 @@ class _Search:
             weight_masks = best.candidate.weight_masks
         if self.config.mask != "weights":
             best = _Best()
-            phase = EdgePhase(self.model, self.train, self.config, self.generator, weight_masks)
+            phase = EdgePhase(self.searched, self.train, self.config, self.generator, weight_masks)
             yield from self._phase(phase, best, weight_masks)
             last = phase.candidate()
         if best.candidate is None or last is None or self.cancelled():

@@ -128,7 +128,7 @@ def fitting(
 def measured(model: MaskedTransformer, data: TaskData, config: SearchConfig, found: Estimate) -> Estimate:
     """The estimate with its time: one step of each phase and one evaluation are taken, and thrown away."""
     config = replace(config, micro_batch=found.micro_batch)
-    train = data.train.to(model.device)
+    train, searched = data.train.to(model.device), model.in_precision(config.precision)
     began = time.monotonic()
     evaluator = Evaluator(model, data.validation, config.ablation)
     seconds = time.monotonic() - began
@@ -136,7 +136,7 @@ def measured(model: MaskedTransformer, data: TaskData, config: SearchConfig, fou
     kinds = {"edges": [EdgePhase], "weights": [WeightPhase], "both": [WeightPhase, EdgePhase]}
     for kind in kinds[config.mask]:
         began = time.monotonic()
-        phase = kind(model, train, config, torch.Generator(device=model.device).manual_seed(config.seed))
+        phase = kind(searched, train, config, torch.Generator(device=model.device).manual_seed(config.seed))
         seconds += time.monotonic() - began
         seconds += phase.config.steps * _step_seconds(phase, model, data, config)
         seconds += config.evaluations * _evaluation_seconds(evaluator, phase, model)
@@ -179,9 +179,13 @@ def _parts(model: MaskedTransformer, data: TaskData, config: SearchConfig, micro
     if config.mask != "edges":
         phases.append({"masks": _weight_masks(model, config), "passing": _plain_step(*one)})
     if config.mask != "weights":
-        folded = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * _element(model)
+        folded = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * _element(model, config)
         phases.append({"masks": folded, "buffers": _edge_buffers(*one), "passing": _edge_step(*one)})
     for phase in phases:
+        if config.precision == "bf16":
+            phase["masks"] += 2 * (
+                model.weights.n_params + model.weights.n_maskable_params
+            )  # the copy, plain and folded
         phase["passing"] = max(phase["passing"], _evaluation(model, data, config))
         if config.objective != "task":
             phase["full model's answers"] = len(data.train) * model.config.d_vocab * 4
@@ -189,14 +193,14 @@ def _parts(model: MaskedTransformer, data: TaskData, config: SearchConfig, micro
     return {name: value / _MB for name, value in largest.items()}
 
 
-def _element(model: MaskedTransformer) -> int:
-    return model.weights.embed.element_size()
+def _element(model: MaskedTransformer, config: SearchConfig) -> int:
+    return model.weights.embed.element_size() if config.precision == "fp32" else 2
 
 
 def _weight_masks(model: MaskedTransformer, config: SearchConfig) -> float:
     """Logits, gradient and two moments in fp32, the sample in a byte; and the weights that the model runs on."""
     units = WeightUnits(model.weights, config.weights)
-    return units.n_units * 17 + sum(covered.weight.numel() for covered in units.carriers()) * _element(model)
+    return units.n_units * 17 + sum(covered.weight.numel() for covered in units.carriers()) * _element(model, config)
 
 
 def _edge_buffers(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
@@ -204,21 +208,23 @@ def _edge_buffers(model: MaskedTransformer, prompts: int, length: int, config: S
     graph, wide = model.graph, model.graph.readers_per_layer
     inputs = wide if config.recompute else (graph.n_layers - 1) * wide + 2 * graph.n_heads
     rows = 3 * graph.n_sources + inputs + 2 * wide
-    return _element(model) * rows * prompts * length * model.config.d_model
+    return _element(model, config) * rows * prompts * length * model.config.d_model
 
 
 def _edge_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
     """What autograd keeps of every block, and counterfactuals' outputs."""
     shape, n = model.config, prompts * length
     other = model.graph.n_sources * shape.d_model if config.ablation == "resample" else 0
-    return _element(model) * n * (shape.n_layers * _kept_by_a_block(shape) + other) + _losses(shape, prompts, config)
+    return _element(model, config) * n * (shape.n_layers * _kept_by_a_block(shape) + other) + _losses(
+        shape, prompts, config
+    )
 
 
 def _plain_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
     shape = model.config
     blocks = 1 if config.recompute else shape.n_layers
     kept = blocks * (_kept_by_a_block(shape) + 4 * shape.d_model) + shape.n_layers * shape.d_model
-    return _element(model) * prompts * length * kept + _losses(shape, prompts, config)
+    return _element(model, config) * prompts * length * kept + _losses(shape, prompts, config)
 
 
 def _kept_by_a_block(shape: ModelConfig) -> int:
@@ -235,7 +241,7 @@ def _evaluation(model: MaskedTransformer, data: TaskData, config: SearchConfig) 
     """A dense run of the one and a sparse run of the other of circuit and complement, on the weights of each."""
     graph, prompts, length = model.graph, len(data.validation), data.validation.tokens.shape[1]
     batch = min(prompts, evaluation_batch(model, length))
-    rows = 2 * graph.n_sources + graph.readers_per_layer + 2
-    weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * _element(model)
+    rows, element = 2 * graph.n_sources + graph.readers_per_layer + 2, model.weights.embed.element_size()
+    weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * element
     answers = 4 * model.config.d_vocab * (prompts + 4 * batch)
-    return _element(model) * rows * batch * length * model.config.d_model + answers + weights
+    return element * rows * batch * length * model.config.d_model + answers + weights

@@ -19,6 +19,7 @@ from discogp.errors import ConfigError, ModelError
 from discogp.graph import ComputationGraph
 from discogp.masked_pass import DifferentiablePass, MaskedPass, Replacement, Workspace
 from discogp.models.weights import ModelWeights
+from discogp.settings import Precision
 
 if TYPE_CHECKING:
     from discogp.models.loading import Checkpoint
@@ -42,6 +43,12 @@ class MaskedTransformer:
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> MaskedTransformer:
         return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id)
+
+    def in_precision(self, precision: Precision) -> MaskedTransformer:
+        """This model, or a copy of it whose weights and activations are bf16."""
+        if precision == "fp32":
+            return self
+        return MaskedTransformer(self.weights.to(dtype=torch.bfloat16), self.name, self.tokenizer, self.bos_id)
 
     @property
     def device(self) -> torch.device:

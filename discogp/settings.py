@@ -14,6 +14,7 @@ from discogp.circuit import Ablation, Searched
 from discogp.errors import ConfigError
 
 Objective = Literal["task", "kl", "both"]
+Precision = Literal["fp32", "bf16"]
 Granularity = Literal["weight", "neuron", "head"]
 ATTENTION = ("q", "k", "v", "o")
 MLP = ("in", "gate", "out")
@@ -176,6 +177,11 @@ class SearchConfig(_Checked):
         "circuit within rounding. 0: as many as fit.",
         min=0,
         max=4096,
+    )
+    precision: Precision = _setting(
+        "fp32",
+        "What the search computes in. bf16 halves activations; mask logits, losses and every figure stay in fp32.",
+        choices=get_args(Precision),
     )
     recompute: bool = _setting(
         False, "Compute activations again on the way back instead of keeping them: less memory, a tenth more time."

@@ -38,4 +38,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "leave-one-out": Benchmark(
         "leave_one_out", "running it without each of its edges against that many separate evaluations", repeats=3
     ),
+    "memory": Benchmark(
+        "memory", "memory of an edge step, many layers against few", shapes=("small", "gpt2-small"), repeats=1
+    ),
 }

@@ -91,3 +91,31 @@ def test_recomputed_activations_give_the_same_gradients(model: MaskedTransformer
         phase.accumulate(prompts, full, 1.0)
         found.append(phase.gradients()[0].clone())
     torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mask", ["edges", "weights"])
+def test_bf16_searches_like_fp32_and_keeps_logits_in_fp32(model: MaskedTransformer, mask: str) -> None:
+    prompts = prompts_of(model, 8, seed=3)
+    full = model.logits(prompts.tokens, prompts.last).log_softmax(-1)
+    found, logits = [], []
+    for precision in ("fp32", "bf16"):
+        # Without attribution, so that both start from the same logits and draw the same masks.
+        edges = replace(PHASE, attribution_span=0.0, initial_logit=4.0)
+        config = SearchConfig(mask=mask, batch_size=8, edges=edges, weights=WEIGHTS)
+        kind = EdgePhase if mask == "edges" else WeightPhase
+        phase = kind(model.in_precision(precision), prompts, config, torch.Generator().manual_seed(0))
+        phase.begin(0)
+        phase.accumulate(prompts, full, 1.0)
+        found.append(phase.gradients()[0].flatten().clone())
+        assert torch.isfinite(found[-1]).all()
+        phase.update(0)
+        logits.append(phase.logits)
+    assert [t.dtype for t in (*found, *logits)] == [torch.float32] * 4
+    assert torch.cosine_similarity(found[0], found[1], dim=0) > 0.95
+
+
+def test_a_bf16_search_ends_with_a_circuit_scored_in_fp32(model: MaskedTransformer) -> None:
+    config = SearchConfig(mask="both", precision="bf16", batch_size=8, evaluations=2, edges=PHASE, weights=WEIGHTS)
+    *_, last = discover(model, random_data(model), config)
+    assert last.circuit is not None
+    assert model.weights.embed.dtype == torch.float32
