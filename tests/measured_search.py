@@ -7,17 +7,13 @@ peak memory in MB.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from dataclasses import replace
 
 from discogp import discover, load_model, prepare, preset
+from discogp.benchmarks.report import peak_mb
 from discogp.estimate import estimate
 from discogp.tasks import SplitSizes, get_task
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -35,10 +31,10 @@ def main() -> None:
         weights=replace(config.weights, steps=2),
         **wanted.get("settings", {}),
     )
-    found, before = estimate(model, data, config), peak_mb()
+    found, before = estimate(model, data, config), peak_mb(model.device)
     for _ in discover(model, data, config):
         pass
-    print(json.dumps({**found.to_json(), "measured_mb": peak_mb() - before, "before_mb": before}))  # noqa: T201
+    print(json.dumps({**found.to_json(), "measured_mb": peak_mb(model.device) - before, "before_mb": before}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from discogp.tasks import get_task
 session.entered("tasks")
 st.title("Tasks")
 st.caption("A circuit can only explain what the model does: look first whether it does the task.")
+done = session.engine().checks_done()  # counted before anything is drawn, so that none ends unseen
 model = task_gallery.model()
 own, *published, yours = st.tabs(["Built in", *task_gallery.PUBLISHED.values(), "Your own"])
 
@@ -69,6 +70,5 @@ def wait() -> None:
         st.rerun()
 
 
-done = session.engine().checks_done()
-if session.engine().checking():
+if session.engine().checking() or session.engine().checks_done() != done:
     wait()
