@@ -77,7 +77,8 @@ def available_mb(device: torch.device) -> float:
     """Free memory of a GPU; on a CPU what the system can give, less where a container's limit is tighter."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / _MB
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _MB if os.name == "posix" else 8_000.0
+    # Where only the whole is told (macOS), half of it.
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _MB / 2
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
