@@ -41,7 +41,7 @@ def test_find_a_circuit_and_open_it(visit, app):
     run = newest(app)
     assert run.state == "done"
     assert run.settings.config["edges"]["steps"] == 6
-    visit.page.locator(".js-plotly-plot").wait_for()  # exactly one, drawn a moment after the buttons
+    visit.page.locator(".js-plotly-plot").first.wait_for(timeout=90_000)  # drawn a moment after the buttons
     visit.page.get_by_role("button", name="Open in Explore").click()
     visit.graph_drawn()
     visit.page.wait_for_function("id => decodeURIComponent(location.search).includes(id)", arg=f"run:{run.id}")
