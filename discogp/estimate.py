@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from discogp.circuit import Circuit
 from discogp.data import TaskData
 from discogp.errors import ConfigError
 from discogp.evaluation import Evaluator, evaluation_batch
@@ -157,8 +158,6 @@ def _step_seconds(phase: Phase, model: MaskedTransformer, data: TaskData, config
 
 
 def _evaluation_seconds(evaluator: Evaluator, phase: Phase, model: MaskedTransformer) -> float:
-    from discogp.circuit import Circuit
-
     candidate = phase.candidate()
     searched = "edges" if candidate.weight_masks is None else "weights"
     circuit = Circuit(
@@ -184,9 +183,8 @@ def _parts(model: MaskedTransformer, data: TaskData, config: SearchConfig, micro
         phases.append({"masks": folded, "buffers": _edge_buffers(*one), "passing": _edge_step(*one)})
     for phase in phases:
         if config.precision == "bf16":
-            phase["masks"] += 2 * (
-                model.weights.n_params + model.weights.n_maskable_params
-            )  # the copy, plain and folded
+            # The copy of the model that is searched, plain and folded.
+            phase["masks"] += 2 * (model.weights.n_params + model.weights.n_maskable_params)
         phase["passing"] = max(phase["passing"], _evaluation(model, data, config))
         if config.objective != "task":
             phase["full model's answers"] = len(data.train) * model.config.d_vocab * 4
@@ -216,9 +214,8 @@ def _edge_step(model: MaskedTransformer, prompts: int, length: int, config: Sear
     """What autograd keeps of every block, and counterfactuals' outputs."""
     shape, n = model.config, prompts * length
     other = model.graph.n_sources * shape.d_model if config.ablation == "resample" else 0
-    return _element(model, config) * n * (shape.n_layers * _kept_by_a_block(shape) + other) + _losses(
-        shape, prompts, config
-    )
+    kept = _element(model, config) * n * (shape.n_layers * _kept_by_a_block(shape) + other)
+    return kept + _losses(shape, prompts, config)
 
 
 def _plain_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:

@@ -9,7 +9,7 @@ fp32 whatever the model is. Source: arXiv 2407.03779, equations 3–8.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -201,14 +201,6 @@ class EdgePhase(Phase):
         self.logits.grad = gradient * self._slope + (sparsity * keep * (1 - keep)) * self.valid
         self.optimizer.step()
         return float((keep * self.valid).sum()) / self.graph.n_edges
-
-    def state(self) -> dict[str, Any]:
-        return {"logits": self.logits.detach(), "optimizer": self.optimizer.state_dict()}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        with torch.no_grad():
-            self.logits.copy_(state["logits"])
-        self.optimizer.load_state_dict(dict(state["optimizer"]))
 
     def candidate(self) -> Candidate:
         logits = edge_vector(self.graph, self.logits).astype(np.float32)

@@ -66,6 +66,9 @@ class Phase(ABC):
     config: PhaseConfig
     micro_batch: int
     """Prompts that go through the model at once; 0: the whole batch."""
+    logits: Tensor
+    """The mask logits, which `optimizer` moves."""
+    optimizer: torch.optim.Optimizer
 
     @abstractmethod
     def begin(self, step: int) -> None:
@@ -87,14 +90,16 @@ class Phase(ABC):
         """Slope of the samples, sparsity term, optimizer. The expected density, 0–1, before the update."""
 
     @abstractmethod
+    def candidate(self) -> Candidate: ...
+
     def state(self) -> dict[str, Any]:
         """All that a later `load_state` needs to go on as if nothing had happened; tensors are not copies."""
+        return {"logits": self.logits.detach(), "optimizer": self.optimizer.state_dict()}
 
-    @abstractmethod
-    def load_state(self, state: Mapping[str, Any]) -> None: ...
-
-    @abstractmethod
-    def candidate(self) -> Candidate: ...
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            self.logits.copy_(state["logits"])
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
 
     def step(
         self,

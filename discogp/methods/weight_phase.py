@@ -11,9 +11,8 @@ times w, into the units' gradient as soon as it is known; the noise of the sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -119,14 +118,6 @@ class WeightPhase(Phase):
         self.logits.grad = self._gradient
         self.optimizer.step()
         return float(density) / n
-
-    def state(self) -> dict[str, Any]:
-        return {"logits": self.logits.detach(), "optimizer": self.optimizer.state_dict()}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        with torch.no_grad():
-            self.logits.copy_(state["logits"])
-        self.optimizer.load_state_dict(dict(state["optimizer"]))
 
     def candidate(self) -> Candidate:
         masks = self.units.masks(self.logits.detach() > 0)

@@ -56,12 +56,9 @@ def split_of(year: int) -> str:
     return next(split for split, colours in _COLOURS.items() if colour in colours)
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """The task for tokenizers with these endings."""
+class _GreaterThan:
+    """What is said of the task, whatever is asked."""
 
-    ask: Ask
-    endings: Endings
     name = "greater_than"
     title = "Greater-than"
     description = (
@@ -71,6 +68,14 @@ class _Fitted:
     )
     source = "Own templates, after Hanna et al. 2023 (arXiv 2305.00586)"
     needs = "Two-digit tokens within a year, or tokens of single digits; it asks for what there is."
+
+
+@dataclass(frozen=True)
+class _Fitted(_GreaterThan):
+    """The task for tokenizers with these endings."""
+
+    ask: Ask
+    endings: Endings
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""
@@ -129,15 +134,10 @@ class _Fitted:
 
 @register("greater_than")
 @dataclass(frozen=True)
-class GreaterThan:
+class GreaterThan(_GreaterThan):
     """In which year may it have ended? `ask`: see above. Without a tokenizer at hand, auto means years."""
 
     ask: Ask = "auto"
-    name = _Fitted.name
-    title = _Fitted.title
-    description = _Fitted.description
-    source = _Fitted.source
-    needs = _Fitted.needs
 
     def __post_init__(self) -> None:
         check_option(self.name, "ask", self.ask, Ask)

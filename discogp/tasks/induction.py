@@ -41,13 +41,9 @@ def split_of(word: str, after: str) -> str:
     return _SPLITS[crc32(f"{word} {after}".encode()) % len(_SPLITS)]
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """The task with these words, any of which can be a prompt's first."""
+class _Induction:
+    """What is said of the task, whatever its words."""
 
-    length: int
-    vocabulary: tuple[str, ...]
-    openers: tuple[str, ...]
     name = "induction"
     title = "Induction"
     description = (
@@ -56,6 +52,15 @@ class _Fitted:
     )
     source = "Random words of the tokenizer's vocabulary, after Olsson et al. 2022 (arXiv 2209.11895)"
     needs = "Ordinary words that are one token after a space, three times as many as a sequence has."
+
+
+@dataclass(frozen=True)
+class _Fitted(_Induction):
+    """The task with these words, any of which can be a prompt's first."""
+
+    length: int
+    vocabulary: tuple[str, ...]
+    openers: tuple[str, ...]
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""
@@ -107,15 +112,10 @@ class _Fitted:
 
 @register("induction")
 @dataclass(frozen=True)
-class Induction:
+class Induction(_Induction):
     """`length`: how many different words a sequence has. Without a tokenizer at hand the words are common ones."""
 
     length: int = 12
-    name = _Fitted.name
-    title = _Fitted.title
-    description = _Fitted.description
-    source = _Fitted.source
-    needs = _Fitted.needs
 
     def __post_init__(self) -> None:
         low, high = LENGTHS
