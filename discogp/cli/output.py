@@ -11,6 +11,7 @@ from typing import Any
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # a table grows row by row, in a pipe too
 
 
 def note(text: str) -> None:
