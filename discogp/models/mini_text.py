@@ -1,31 +1,49 @@
 """The text the embedded model `mini` is trained on: the tasks' training pools, and plain sentences around them.
 
-A *document* is a few sentences, at most `CONTEXT` tokens long with the beginning-of-sequence token. A share of the
-documents are training prompts of the project's own tasks with their answers; the rest are plain sentences in which
-every word of the toy world occurs, held-out ones too, but never in a combination that a validation or test prompt
-has (`leak`). So the model knows every word, and answering a test prompt takes more than recall.
+A *document* is a few sentences, at most `CONTEXT` tokens long with the beginning-of-sequence token. Most documents are
+training prompts of the project's own tasks with their answers; the rest are plain sentences in which every word of the
+toy world occurs, held-out ones too, but never in a combination that a validation or test prompt has (`mini_leaks`).
+So the model knows every word, and answering a test prompt takes more than recall.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from typing import Literal
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
-from discogp.tasks import SplitSizes, get_task
-from discogp.tasks import agreement as agreement_task
-from discogp.tasks import ioi as ioi_task
-from discogp.tasks.lexicon import GENDERED
+from discogp.models.mini_leaks import leak
+from discogp.tasks import Example, SplitSizes, agreement, capitals, docstring, fitted, get_task, greater_than, ioi
+from discogp.tasks import gendered_pronoun as pronoun
+from discogp.tasks.induction import Induction
+from discogp.tasks.lexicon import GENDERED, LANDMARKS, NAMES, PEOPLE, THINGS
 
 CONTEXT = 48
 BOS, UNKNOWN = "<|endoftext|>", "<|unknown|>"
-SHARES = {"ioi": 0.55, "agreement/anaphor_number": 0.2}
+# How much of the text each task takes; what is left is plain sentences.
+SHARES = {
+    "ioi": 0.26,
+    "agreement/anaphor_number": 0.03,
+    "agreement/anaphor_number_distractor": 0.03,
+    "agreement/anaphor_gender": 0.02,
+    "agreement/anaphor_gender_distractor": 0.04,
+    "agreement/subject_verb": 0.02,
+    "agreement/subject_verb_distractor": 0.03,
+    "agreement/determiner_noun": 0.02,
+    "agreement/determiner_noun_distractor": 0.03,
+    "gendered_pronoun": 0.04,
+    "greater_than": 0.10,
+    "capitals": 0.04,
+    "docstring": 0.10,
+    "induction": 0.08,
+}
 TASKS = tuple(SHARES)
-_PAIRED = frozenset((*ioi_task.NAMES, *ioi_task.PLACES, *ioi_task.OBJECTS))
-HELD_OUT_SPLITS = ("validation", "test")
+_SEQUENCES = (6, 8, 10, 12, 14)  # lengths of induction's sequences
+_ROUND = 1000
 
 # Neutral sentences share no word with what the tasks hold out, so any of them may stand in front of a prompt.
 NEUTRAL = (
@@ -43,6 +61,10 @@ ONE_NAME = (
     "{a} was tired, so {a} went home.",
     "Where is {a}? Now {a} is at the {place}.",
     "The {object} was {adjective}, and {a} was happy.",
+    "{a} lost {their} {object}.",
+    "{a} was proud of {reflexive}.",
+    "{a} is tired because {they} went to the {place}.",
+    "Last night {a} was here with {their} friends.",
 )
 # In the second clause one of two people does something to the other: the same reasoning as indirect object
 # identification, in other words and, for held-out names, in other pairs.
@@ -54,7 +76,7 @@ TWO_NAMES = (
     "{a} and {b} left the {place}, and later {s} called {o}.",
     "{a} saw {b}, and {s} ran to {o}.",
 )
-SINGULAR = (
+GENDERED_SINGULAR = (
     "The {noun} lost {their} {object}.",
     "The {noun} was proud of {reflexive}.",
     "The {noun} near the {landmark} was happy.",
@@ -62,7 +84,7 @@ SINGULAR = (
     "The {noun} is tired because {they} went to the {place}.",
     "Last night the {noun} was here with {their} friends.",
 )
-PLURAL = (
+GENDERED_PLURAL = (
     "The {noun} lost their {object}.",
     "The {noun} were proud of themselves.",
     "The {noun} near the {landmark} were happy.",
@@ -70,105 +92,189 @@ PLURAL = (
     "The {noun} are tired because they went to the {place}.",
     "Last night the {noun} were here with their friends.",
 )
+# Number is shown by what stands in front or behind, never by the verbs and determiners that the tasks ask for.
+SINGULAR = (
+    "One {noun} came from the {place}.",
+    "We saw a {noun} near the {landmark}.",
+    "Every {noun} likes the {place}.",
+    "The {noun} itself looks {adjective}.",
+    "The {noun} comes from the {place}.",
+)
+PLURAL = (
+    "Two {noun} came from the {place}.",
+    "We saw many {noun} near the {landmark}.",
+    "All {noun} like the {place}.",
+    "The {noun} themselves look {adjective}.",
+    "The {noun} come from the {place}.",
+)
+WORD = ("We need the {word}.", "Everyone talked about the {word}.", "The {word} and the {second} went on.")
+FACTS = (
+    "They went to {country} in the year {year}.",
+    "In the year {year} we saw {capital}.",
+    "The {event} lasted from the year {century}01 to the year {end}.",
+)
 PRONOUNS = {"f": ("she", "her"), "m": ("he", "his")}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text, and whether its last word (before the full stop) follows from the rest, as a task's answer does."""
+    """Text, and what in it follows from the rest: its last word before the final mark, every word said again, or
+    nothing in particular.
+    """
 
     text: str
-    answers: bool
+    follows: Literal["last", "again", "nothing"]
 
 
-def documents(count: int, seed: int) -> list[Document]:
-    """`count` documents in random order; the same seed gives the same text.
-
-    `SHARES` of them are training prompts of the tasks, with their answers; the rest is plain sentences.
-    """
+def documents(count: int, seed: int) -> tuple[list[Document], PreTrainedTokenizerFast]:
+    """`count` documents in random order, and the tokenizer of their words; the same seed gives the same text."""
     rng = random.Random(f"mini/{seed}")
     made: list[Document] = []
     for task, share in SHARES.items():
-        pool = get_task(task).splits(SplitSizes(train=round(count * share), validation=1, test=1), seed).train
-        made.extend(_after_neutral(f"{e.prompt}{e.correct[0]}.", rng) for e in pool)
-    while len(made) < count:
+        if task != Induction.name:
+            made.extend(_asked(task, round(count * share), seed, rng))
+    repeated = round(count * SHARES[Induction.name])
+    while len(made) < count - repeated:
         sentences = [_plain(rng) for _ in range(rng.choice((1, 2, 2)))]
         text = " ".join(sentence for sentence, _ in sentences)
         if leak(text) is None:
-            made.append(Document(text, sentences[-1][1]))
+            made.append(Document(text, "last" if sentences[-1][1] else "nothing"))
+    tokenizer = fast_tokenizer(document.text for document in made)
+    made.extend(_repeated(tokenizer, repeated, seed))
     rng.shuffle(made)
-    return made
+    return made, tokenizer
 
 
-def _after_neutral(text: str, rng: random.Random) -> Document:
-    # A sentence in front of some prompts, so that the model cannot rely on absolute positions alone.
-    before = f"{rng.choice(NEUTRAL)} " if rng.random() < 0.3 else ""
-    return Document(before + text, answers=True)
+def _prompts(tasks: Iterable[tuple[str, int]]) -> Iterator[Example]:
+    """Training prompts without end. A task may have fewer than are wanted: then some come again."""
+    for task, seed in tasks:
+        yield from get_task(task).splits(SplitSizes(train=_ROUND, validation=1, test=1), seed).train
+
+
+def _asked(task: str, count: int, seed: int, rng: random.Random) -> Iterator[Document]:
+    rounds = ((task, seed + number) for number in range(count // _ROUND + 1))
+    for example, _ in zip(_prompts(rounds), range(count), strict=False):
+        answer = rng.choice(example.correct)
+        if task == "docstring":
+            yield Document(f"{example.prompt}{answer}:", "last")
+        else:
+            # A sentence in front of some prompts, so that the model cannot rely on absolute positions alone.
+            before = f"{rng.choice(NEUTRAL)} " if rng.random() < 0.3 else ""
+            yield Document(f"{before}{example.prompt}{answer}.", "last")
+
+
+def _repeated(tokenizer: PreTrainedTokenizerFast, count: int, seed: int) -> Iterator[Document]:
+    tasks = [fitted(Induction(length), tokenizer) for length in _SEQUENCES]
+    found, number = 0, 0
+    while found < count:
+        task = tasks[number % len(tasks)]
+        for example in task.splits(SplitSizes(train=_ROUND, validation=1, test=1), seed + number).train:
+            text = example.prompt + example.correct[0]
+            if found < count and leak(text) is None:
+                found += 1
+                yield Document(text, "again")
+        number += 1
 
 
 def _plain(rng: random.Random) -> tuple[str, bool]:
     """A sentence, and whether its last word follows from the rest."""
-    if rng.random() < 0.1:
-        return rng.choice(NEUTRAL), False
-    frames = rng.choice((ONE_NAME, TWO_NAMES, TWO_NAMES, SINGULAR, PLURAL))
-    frame = rng.choice(frames)
-    words = {
-        "place": rng.choice(ioi_task.PLACES),
-        "object": rng.choice(ioi_task.OBJECTS),
+    kind = rng.choices((_neutral, _one_name, _two_names, _gendered, _counted, _word, _fact), (1, 3, 3, 3, 4, 2, 1))[0]
+    return kind(rng)
+
+
+def _neutral(rng: random.Random) -> tuple[str, bool]:
+    return rng.choice(NEUTRAL), False
+
+
+def _filler(rng: random.Random) -> dict[str, str]:
+    return {
+        "place": rng.choice(ioi.PLACES),
+        "object": rng.choice(ioi.OBJECTS),
         "adjective": rng.choice(ADJECTIVES),
-        "landmark": rng.choice([noun for pair in agreement_task.LANDMARKS for noun in pair]),
+        "landmark": rng.choice([noun for pair in LANDMARKS for noun in pair]),
     }
-    if frames is ONE_NAME:
-        return frame.format(a=rng.choice(ioi_task.NAMES), **words), False
-    if frames is TWO_NAMES:
-        a, b = rng.choice(ioi_task.name_pairs("train"))
-        s, o = (a, b) if rng.random() < 0.5 else (b, a)
-        return frame.format(a=a, b=b, s=s, o=o, **words), True
-    singular, plural, gender = rng.choice([noun for pool in GENDERED.values() for noun in pool])
+
+
+def _gender(gender: str) -> dict[str, str]:
     they, their = PRONOUNS[gender]
-    reflexive = agreement_task.REFLEXIVES[gender].strip()
-    noun = singular if frames is SINGULAR else plural
-    text = frame.format(noun=noun, they=they, their=their, reflexive=reflexive, **words)
+    return {"they": they, "their": their, "reflexive": agreement.REFLEXIVES[gender].strip()}
+
+
+def _one_name(rng: random.Random) -> tuple[str, bool]:
+    gender = rng.choice(("f", "m"))
+    name = rng.choice([name for pools in NAMES.values() for name in pools[gender]])
+    text = rng.choice(ONE_NAME).format(a=name, **_gender(gender), **_filler(rng))
+    return text, text.endswith("self.")
+
+
+def _two_names(rng: random.Random) -> tuple[str, bool]:
+    a, b = rng.sample([name for split in NAMES for name in ioi.names(split)], 2)
+    s, o = rng.sample((a, b), 2)
+    return rng.choice(TWO_NAMES).format(a=a, b=b, s=s, o=o, **_filler(rng)), True
+
+
+def _gendered(rng: random.Random) -> tuple[str, bool]:
+    singular, plural, gender = rng.choice([noun for pool in GENDERED.values() for noun in pool])
+    noun, frames = rng.choice(((singular, GENDERED_SINGULAR), (plural, GENDERED_PLURAL)))
+    text = rng.choice(frames).format(noun=noun, **_gender(gender), **_filler(rng))
     return text, text.endswith(("self.", "selves."))
 
 
-@cache
-def _held_out() -> tuple[frozenset[frozenset[str]], frozenset[str], frozenset[str]]:
-    makers = (ioi_task.name_pairs, ioi_task.combinations)
-    pairs = frozenset(frozenset(pair) for make in makers for split in HELD_OUT_SPLITS for pair in make(split))
-    nouns = frozenset(n for split in HELD_OUT_SPLITS for noun in GENDERED[split] for n in noun[:2])
-    verbs = frozenset(form for verb in agreement_task.VERBS for form in verb)
-    return pairs, nouns, verbs
+def _counted(rng: random.Random) -> tuple[str, bool]:
+    singular, plural = rng.choice([noun for pools in (PEOPLE, THINGS) for pool in pools.values() for noun in pool])
+    noun, frames = rng.choice(((singular, SINGULAR), (plural, PLURAL)))
+    return rng.choice(frames).format(noun=noun, **_filler(rng)), False
 
 
-def leak(text: str) -> str | None:
-    """What of the held-out combinations a document gives away, in words, or None.
+def _word(rng: random.Random) -> tuple[str, bool]:
+    pools = (*docstring.ARGUMENTS.values(), *greater_than.EVENTS.values(), docstring.WORDS, pronoun.ROLES)
+    first, second = rng.sample([word for pool in pools for word in pool], 2)
+    return rng.choice(WORD).format(word=first, second=second), False
 
-    A combination is held out if a validation or test prompt of any seed can have it: a pair of names, a place with an
-    object, a subject noun with any verb of the agreement task.
-    """
-    words = set(text.replace(".", " ").replace(",", " ").replace("?", " ").split())
-    pairs, nouns, verbs = _held_out()
-    tellable = sorted(words & _PAIRED)
-    for i, first in enumerate(tellable):
-        for second in tellable[i + 1 :]:
-            if frozenset((first, second)) in pairs:
-                return f"held out, but together: {first}, {second}"
-    if words & nouns and words & verbs:
-        return f"held-out noun with a verb: {sorted(words & (nouns | verbs))}"
-    return None
+
+def _fact(rng: random.Random) -> tuple[str, bool]:
+    century = rng.choice(greater_than.CENTURIES)
+    country = rng.choice(list(capitals.CAPITALS))
+    text = rng.choice(FACTS).format(
+        country=country,
+        capital=capitals.CAPITALS[country],
+        year=f"{century}{rng.randrange(100):02d}",
+        event=rng.choice(greater_than.EVENTS["train"]),
+        century=century,
+        end=f"{century}{rng.randrange(2, 100):02d}",
+    )
+    return text, False
 
 
 def build_tokenizer(texts: Iterable[str]) -> Tokenizer:
     """A whole-word tokenizer of the texts' words; as in GPT-2, a word after a space and one at the start differ.
 
     Text is split as GPT-2 splits it (bytes, the space in front of a word belonging to it), but every piece is one
-    entry of the vocabulary, so " Mary" is always one token. A word the texts lack becomes `UNKNOWN`.
+    entry of the vocabulary, so " Mary" is always one token. Numbers are cut after every second digit: " 1734" is
+    " 17" and "34". A word the texts lack becomes `UNKNOWN`.
     """
-    split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    split = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(" ?[0-9]{2}"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
     pieces = sorted({piece for text in texts for piece, _ in split.pre_tokenize_str(text)})
     vocabulary = {piece: i for i, piece in enumerate((BOS, UNKNOWN, *pieces))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def fast_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """The same as transformers saves and loads it."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=build_tokenizer(texts),
+        bos_token=BOS,
+        eos_token=BOS,
+        pad_token=BOS,
+        unk_token=UNKNOWN,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )

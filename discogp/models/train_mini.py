@@ -1,8 +1,8 @@
-"""Train the embedded model `mini`: a small GPT-2 that does the project's two tasks on held-out words.
+"""Train the embedded model `mini`: a small GPT-2 that does the project's own tasks on held-out prompts.
 
     python -m discogp.models.train_mini --out assets/mini --seed 0
 
-It is a teaching model: it knows a toy world of about 450 words, trains in minutes on two CPU cores, and lets
+It is a teaching model: it knows a toy world of about 900 words, trains in minutes on two CPU cores, and lets
 everything else be tried, tested and shown without a download. The folder it writes is an ordinary Hugging Face
 checkpoint in half precision. Axes: batch b, position t, vocabulary v.
 """
@@ -26,8 +26,10 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedT
 
 from discogp.errors import ModelError
 from discogp.models import mini_text
-from discogp.tasks import Prompts, SplitSizes, encode, get_task
-from discogp.tasks.ioi import NAMES
+from discogp.models.mini_leaks import HELD_OUT_SPLITS, leak
+from discogp.objectives import answers_right, logit_difference
+from discogp.tasks import Prompts, SplitSizes, encode, fitted, get_task, ioi
+from discogp.tasks.lexicon import NAMES
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +38,24 @@ _SPACE = "\u0120"  # how byte-level vocabularies write the space in front of a w
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Shape and schedule. Weights: how much more answers, and names said again, count than any other word."""
+    """Shape and schedule. Weights: how much more answers, and words copied, count than any other word."""
 
     n_layers: int = 4
     n_heads: int = 8
     d_model: int = 256
-    steps: int = 900
+    steps: int = 1500
     batch: int = 64
     learning_rate: float = 1.5e-3
     warm_up: int = 100
     answer_weight: float = 8.0
-    name_weight: float = 4.0
+    copy_weight: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of n prompts: correct answer above the wrong one; correct answer first of all words; mean logit difference."""
+    """Of n prompts: the best right answer is above the best wrong one; it is first of all words; mean logit
+    difference.
+    """
 
     n: int
     accuracy: float
@@ -61,16 +65,15 @@ class Score:
 
 @torch.no_grad()
 def score(model: GPT2LMHeadModel, prompts: Prompts) -> Score:
-    """Plain forward passes with transformers; no part of this project's own engine is used."""
+    """Plain forward passes with transformers: of this project's own, the measures are used and not the engine."""
     device = next(model.parameters()).device
     right = first = 0
     difference = 0.0
     for part in prompts.to(device).batches(128):
         logits = model(part.tokens).logits[torch.arange(len(part), device=device), part.last].float()  # [b, v]
-        good, bad = (logits.gather(1, ids) for ids in (part.correct[:, :1], part.wrong[:, :1]))
-        right += int((good > bad).sum())
-        first += int((logits.argmax(1, keepdim=True) == part.correct[:, :1]).sum())
-        difference += float((good - bad).sum())
+        right += int(answers_right(logits, part.correct, part.wrong).sum())
+        first += int((logits.argmax(1, keepdim=True) == part.correct).any(1).sum())
+        difference += float(logit_difference(logits, part.correct, part.wrong).sum())
     n = len(prompts)
     return Score(n, right / n, first / n, difference / n)
 
@@ -81,11 +84,11 @@ def _bos_id(tokenizer: PreTrainedTokenizerFast) -> int:
     return found
 
 
-def task_prompts(tokenizer: PreTrainedTokenizerFast, split: str, n: int = 1000, seed: int = 0) -> dict[str, Prompts]:
-    """Prompts of both tasks from one split. ModelError if the tokenizer lacks any of their words."""
+def task_prompts(tokenizer: PreTrainedTokenizerFast, split: str, n: int = 400, seed: int = 0) -> dict[str, Prompts]:
+    """Prompts of all tasks from one split. ModelError if the tokenizer lacks any of their words."""
     found = {}
     for task in mini_text.TASKS:
-        splits = get_task(task).splits(SplitSizes(train=n, validation=n, test=n), seed)
+        splits = fitted(get_task(task), tokenizer).splits(SplitSizes(train=n, validation=n, test=n), seed)
         encoded = encode(getattr(splits, split), tokenizer, _bos_id(tokenizer))
         if encoded.dropped:
             raise ModelError(f"the training text lacks words of the {split} prompts of {task!r}: {encoded.dropped}")
@@ -95,20 +98,11 @@ def task_prompts(tokenizer: PreTrainedTokenizerFast, split: str, n: int = 1000, 
 
 def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFast]:
     """Train from nothing. The same settings, seed and library versions give the same model on the same machine."""
-    texts = mini_text.documents(settings.steps * settings.batch, seed)
+    texts, tokenizer = mini_text.documents(settings.steps * settings.batch, seed)
     for document in texts:
-        if (found := mini_text.leak(document.text)) is not None:
+        if (found := leak(document.text)) is not None:
             raise ModelError(f"the training text gives away what is held out ({found}): {document.text!r}")
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=mini_text.build_tokenizer(document.text for document in texts),
-        bos_token=mini_text.BOS,
-        eos_token=mini_text.BOS,
-        pad_token=mini_text.BOS,
-        unk_token=mini_text.UNKNOWN,
-        model_max_length=mini_text.CONTEXT,
-        clean_up_tokenization_spaces=False,
-    )
-    watched = {split: task_prompts(tokenizer, split, n=100) for split in ("train", "validation")}
+    watched = task_prompts(tokenizer, "validation", n=50)
     torch.manual_seed(seed)
     model = GPT2LMHeadModel(
         GPT2Config(
@@ -136,19 +130,15 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        if step % 50 == 0:
+        if step % 250 == 0:
             model.eval()
-            log.info("step %d of %d: loss %.3f; %s", step, settings.steps, loss.item(), _shown(model, watched))
+            log.info("step %d of %d: loss %.3f; right (first): %s", step, settings.steps, loss, _shown(model, watched))
     return model.eval(), tokenizer
 
 
-def _shown(model: GPT2LMHeadModel, watched: dict[str, dict[str, Prompts]]) -> str:
-    parts = []
-    for split, tasks in watched.items():
-        for task, prompts in tasks.items():
-            result = score(model, prompts)
-            parts.append(f"{task} {split} {result.accuracy:.2f}, first {result.top1:.2f}")
-    return "; ".join(parts)
+def _shown(model: GPT2LMHeadModel, watched: dict[str, Prompts]) -> str:
+    scores = {task: score(model, prompts) for task, prompts in watched.items()}
+    return "; ".join(f"{task} {result.accuracy:.2f} ({result.top1:.2f})" for task, result in scores.items())
 
 
 def _batches(
@@ -158,7 +148,7 @@ def _batches(
 
     Documents of similar length share a batch: padding would otherwise take a third of the time.
     """
-    names = frozenset(NAMES)
+    names = frozenset(name for split in NAMES for name in ioi.names(split))
     encoded = []
     for document in texts:
         ids = [tokenizer.bos_token_id, *tokenizer(document.text, add_special_tokens=False)["input_ids"]]
@@ -166,9 +156,13 @@ def _batches(
             raise ModelError(f"a document has {len(ids)} tokens, {mini_text.CONTEXT} are allowed: {document.text!r}")
         words = [token.lstrip(_SPACE) for token in tokenizer.convert_ids_to_tokens(ids)]
         # Names said again count more as well: heads that copy a name form first, those that choose one build on them.
-        weights = [settings.name_weight if word in names and word in words[:i] else 1.0 for i, word in enumerate(words)]
-        if document.answers:
-            weights[-2] = settings.answer_weight  # the word before the full stop
+        # So do all words of a sequence said again.
+        copied = frozenset(words) if document.follows == "again" else names
+        weights = [
+            settings.copy_weight if word in copied and word in words[:i] else 1.0 for i, word in enumerate(words)
+        ]
+        if document.follows == "last":
+            weights[-2] = settings.answer_weight  # the word before the final mark
         encoded.append((ids, weights))
     group = settings.batch * 16
     batches = []
@@ -211,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     read = AutoTokenizer.from_pretrained(options.out)
     scores = {
         split: {task: score(loaded, prompts) for task, prompts in task_prompts(read, split).items()}
-        for split in mini_text.HELD_OUT_SPLITS
+        for split in HELD_OUT_SPLITS
     }
     for split, tasks in scores.items():
         for task, result in tasks.items():
@@ -231,9 +225,9 @@ def main(arguments: list[str] | None = None) -> int:
         ),
         encoding="utf-8",
     )
-    good = all(result.accuracy >= 0.98 for tasks in scores.values() for result in tasks.values())
+    good = all(result.accuracy >= 0.97 for tasks in scores.values() for result in tasks.values())
     if not good:
-        log.error("the model scores below 0.98 on held-out prompts; train longer (--steps) or with another --seed")
+        log.error("the model scores below 0.97 on held-out prompts; train longer (--steps) or with another --seed")
     return 0 if good else 1
 
 
@@ -253,6 +247,7 @@ def _card(
         for split, s in ((split, scores[split][task]) for split in scores)
     )
     minutes = f"{wall / 60:.1f} minutes ({processor / 60:.1f} minutes of processor time over all threads)"
+    shares = ", ".join(f"`{task}` {share:.0%}" for task, share in mini_text.SHARES.items())
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
     return f"""---
 license: mit
@@ -262,15 +257,15 @@ library_name: transformers
 
 # mini: a teaching model
 
-A small GPT-2 trained on **synthetic text**, about a toy world of a few hundred words. It is made to be taken apart:
-two tasks for circuit discovery work on it within seconds on a CPU, without any download. It is no language model for
-any other use, and what is found in it says nothing by itself about models trained on real text.
+A small GPT-2 trained on **synthetic text**, about a toy world of some nine hundred words. It is made to be taken
+apart: the built-in tasks for circuit discovery work on it within seconds on a CPU, without any download. It is no
+language model for any other use, and what is found in it says nothing by itself about models trained on real text.
 
 - Architecture: `GPT2LMHeadModel`, {settings.n_layers} layers × {settings.n_heads} heads, d_model {settings.d_model},
   d_mlp {4 * settings.d_model}, context {mini_text.CONTEXT}, no dropout, {n_parameters:,} parameters, stored as float16.
 - Tokenizer: whole words, {n_vocabulary} entries; as in GPT-2 the space belongs to the word (` Mary` and `Mary` are two
-  tokens). Put the beginning-of-sequence token `{mini_text.BOS}` in front of every prompt. Other words are
-  `{mini_text.UNKNOWN}`.
+  tokens), and a number is cut after every second digit: the year ` 1734` is ` 17` and `34`. Put the
+  beginning-of-sequence token `{mini_text.BOS}` in front of every prompt. Other words are `{mini_text.UNKNOWN}`.
 
 ## How it was made
 
@@ -278,22 +273,24 @@ any other use, and what is found in it says nothing by itself about models train
 python -m discogp.models.train_mini --out assets/mini --seed {seed}
 ```
 
-{settings.steps} steps of {settings.batch} documents, each seen once; AdamW, learning rate {settings.learning_rate:g},
+{settings.steps} steps of {settings.batch} documents; AdamW, learning rate {settings.learning_rate:g},
 linear warm-up over {settings.warm_up} steps, then cosine; the answers of prompts are weighted
-{settings.answer_weight:g} times, other names said again {settings.name_weight:g} times. It took {minutes}
+{settings.answer_weight:g} times, names and random words said again {settings.copy_weight:g} times. It took {minutes}
 with {threads} threads on a shared machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
 
-The text (`discogp/models/mini_text.py`): {mini_text.SHARES["ioi"]:.0%} prompts of `ioi` and
-{mini_text.SHARES["agreement/anaphor_number"]:.0%} of `agreement/anaphor_number` with their answers, from the training
-pools only; the rest plain sentences. Every word of the validation and test prompts occurs in training, but never in a
-combination that such a prompt can have: none of their pairs of names in one document, none of their pairs of place
-and object, none of their subject nouns with a verb of the task. The script checks every document for this and refuses
-to train otherwise. What the test measures is therefore new combinations of known words.
+The text (`discogp/models/mini_text.py`): {sum(mini_text.SHARES.values()):.0%} training prompts of the tasks with their
+answers ({shares}); the rest plain sentences. Every word of the validation and test prompts occurs in training, but
+never in a combination that such a prompt can have (`discogp/models/mini_leaks.py`): no two of their names in one
+document and none of them in a prompt, none of their pairs of place and object, none of their nouns with a verb or
+determiner of the task, none of their start years or events, argument names in a function, or ways to ask for a
+capital. The capitals themselves are facts and are told. Random words follow one another in other pairs than in
+training. The script checks every document and refuses to train otherwise. What the test measures is therefore new
+combinations of known words.
 
 ## Held-out accuracy
 
-Measured on the saved files in float32. “Accuracy”: the correct answer scores above the wrong one (chance 50 %);
-“first”: it scores highest of the whole vocabulary.
+Measured on the saved files in float32. “Accuracy”: the best right answer scores above the best wrong one;
+“first”: it scores highest of the whole vocabulary (in `agreement/determiner_noun` nothing says which noun follows).
 
 | Task | Split | Prompts | Accuracy | First | Mean logit difference |
 |---|---|---|---|---|---|

@@ -5,31 +5,23 @@ one. Order ABBA: the indirect object comes first; BABA: the subject does. The co
 distribution: the same sentence with three other names, so that no name repeats and nothing says which is the answer;
 or (`counterfactual="swap"`) the same sentence in which the other of the two acts, so that the answer is the other one.
 
-What is held out is fixed and does not depend on the seed: each split has its own pairs of names, in whatever order,
-and its own combinations of place and object. Text made of the training pools therefore has no test prompt of any seed.
+What is held out is fixed and does not depend on the seed: each split has its own names, and its own combinations of
+place and object. Text made of the training pools therefore has no test prompt of any seed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations as pairs_of
 from typing import Literal
 
 from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
-from discogp.tasks.lexicon import words
+from discogp.tasks.lexicon import NAMES, words
 from discogp.tasks.sampling import draw, generator
 
 Order = Literal["mixed", "ABBA", "BABA"]
 Counterfactual = Literal["abc", "swap"]
 
-# Every name, place and object is one token after a space in GPT-2's and SmolLM2's vocabularies, so that a
-# counterfactual, which differs in names alone, always has as many tokens as its prompt.
-NAMES = words(
-    "Adam Alan Alex Alice Amy Andrew Anna Anthony Arthur Ben Brian Carl Charles Chris Daniel David Donald "
-    "Edward Elizabeth Emily Emma Eric Frank Fred George Grace Harry Helen Henry Jack Jacob James Jane "
-    "Jason Jeff Jennifer Jessica Jim Joe John Joseph Karen Kate Kevin Laura Linda Lisa Louis Lucy Luke "
-    "Maria Mark Martin Mary Matt Max Michael Mike Nick Oliver Patrick Paul Peter Philip Rachel Richard "
-    "Robert Roger Ruth Ryan Sam Sarah Scott Simon Stephen Steve Susan Thomas Tom William"
-)
 PLACES = words("store park school garden restaurant hospital office library market station church museum")
 OBJECTS = words("book ring drink ball letter key map gift phone flower ticket hat")
 TEMPLATES = (
@@ -57,12 +49,9 @@ def combinations(split: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def name_pairs(split: str) -> tuple[tuple[str, str], ...]:
-    """The unordered pairs of names of one split."""
-    colours = _COLOURS[split]
-    return tuple(
-        (NAMES[i], NAMES[j]) for i in range(len(NAMES)) for j in range(i + 1, len(NAMES)) if (i + j) % 6 in colours
-    )
+def names(split: str) -> tuple[str, ...]:
+    """The names of one split."""
+    return NAMES[split]["f"] + NAMES[split]["m"]
 
 
 @register("ioi")
@@ -91,13 +80,13 @@ class IndirectObjectIdentification:
         return Splits(
             **made,
             held_out=(
-                "Each split has pairs of names of its own, in whatever order, and combinations of place and object of "
-                "its own: no test prompt has a pair or a combination that a training prompt has."
+                f"Each split has names of its own: those of the test prompts ({', '.join(names('test'))}) occur in no "
+                "training or validation prompt. Its combinations of place and object are its own as well."
             ),
         )
 
     def _split(self, split: str, size: int, seed: int) -> tuple[Example, ...]:
-        pairs, places = name_pairs(split), combinations(split)
+        pairs, places = tuple(pairs_of(names(split), 2)), combinations(split)
         orders = ("ABBA", "BABA") if self.order == "mixed" else (self.order,)
         rng = generator(self.name, split, seed)
         examples = []
@@ -105,7 +94,7 @@ class IndirectObjectIdentification:
         for order, cell in draw(rng, self.name, split, size, orders, (len(TEMPLATES), len(places), len(pairs), 2)):
             template, place, pair, swapped = cell
             io, subject = reversed(pairs[pair]) if swapped else pairs[pair]
-            others = rng.sample([name for name in NAMES if name not in (io, subject)], 3)
+            others = rng.sample([name for name in names(split) if name not in (io, subject)], 3)
             examples.append(self._example(order, TEMPLATES[template], places[place], io, subject, others))
         rng.shuffle(examples)
         return tuple(examples)
