@@ -191,8 +191,8 @@ class Engine:
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
-        note = f"{len(data.test)} test prompts ({kept}). {data.held_out}"
-        return Bench(model, session, data.test, note, Survey(session.leave_one_out))
+        notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
+        return Bench(model, session, data.test, " ".join(notes), Survey(session.leave_one_out))
 
     def _model(self, name: str) -> MaskedTransformer:
         """Only ever called by the pool's one thread."""

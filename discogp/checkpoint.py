@@ -95,14 +95,10 @@ def read(path: Path) -> dict[str, Any]:
 def identity(model: MaskedTransformer, data: TaskData, config: SearchConfig) -> dict[str, Any]:
     """What decides on a search's result, as flat plain data: names of settings, and sums over weights and prompts."""
     settings = {key: value for key, value in config_to_dict(config).items() if key not in _FREE}
-    tensors = [
-        *model.weights.named_tensors(),
-        *(pair for layer in model.weights.layers for pair in layer.named_tensors()),
-    ]
     return {
         **{f"setting {key}": value for key, value in _flat(settings).items()},
         "model": model.name,
-        "the model's weights": zlib.crc32(repr([(n, t.double().sum().item(), *t.shape) for n, t in tensors]).encode()),
+        "the model's weights": model.weights.fingerprint,
         "kind of device": model.device.type,
         "task": data.task_name,
         **{f"task option {key}": value for key, value in _flat(data.task_options).items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -70,12 +70,13 @@ class TaskData:
 def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData:
     """The prompts that a saved circuit was searched and tested on, made again from its provenance.
 
-    TaskError if the circuit does not say where it comes from (it was made by hand or imported).
+    A note says so if the model of that name had other weights then. TaskError if the circuit does not say where it
+    comes from (it was made by hand or imported).
     """
     name = provenance.get("task")
     if not isinstance(name, str):
         raise TaskError("this circuit names no task, so it can be looked at but not scored; give a task")
-    return prepare(
+    data = prepare(
         model,
         get_task(name, **dict(provenance.get("task_options") or {})),
         SplitSizes(**dict(provenance.get("split_sizes") or {})),
@@ -83,6 +84,14 @@ def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData
         bool(provenance.get("only_known", True)),
         bool(provenance.get("need_counterfactual", False)),
     )
+    then, now = provenance.get("fingerprint"), model.weights.fingerprint
+    if then is None or then == now:
+        return data
+    changed = (
+        f"the circuit was found in other weights (fingerprint {then}) than those of {model.name} ({now}), in which it "
+        "need not do the task; search again"
+    )
+    return replace(data, notes=(changed, *data.notes))
 
 
 def prepare(

@@ -316,6 +316,7 @@ class _Search:
             searched=searched,
             provenance={
                 "model": self.model.name,
+                "fingerprint": self.model.weights.fingerprint,
                 "method": "discogp",
                 "seed": self.config.seed,
                 "config": config_to_dict(self.config),

@@ -70,6 +70,7 @@ def test_every_event_counts_up_and_only_the_last_has_the_circuit(
     assert (circuit.weight_masks is None) == (mask == "edges")
     assert (circuit.edge_scores is None) == (mask == "weights")
     assert circuit.provenance["history"][-1]["step"] == steps
+    assert circuit.provenance["fingerprint"] == model.weights.fingerprint
 
 
 @pytest.mark.parametrize("mask", ["edges", "weights", "both"])

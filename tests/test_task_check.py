@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_the_share_kept_and_the_recipe_make_the_same_prompts_again(mini: MaskedT
     assert data.test.counterfactual is not None
     groups = [{e.group for e in part.examples} for part in (data.train, data.validation, data.test)]
     assert sum(map(len, groups)) == len(set.union(*groups))
+
+
+def test_a_circuit_of_other_weights_than_the_model_has_is_announced(mini: MaskedTransformer) -> None:
+    recipe = prepare(mini, get_task("custom", file=str(EXAMPLE)), SIZES).recipe()
+    same = restore(mini, {**recipe, "fingerprint": mini.weights.fingerprint})
+    other = replace(mini.weights, embed=mini.weights.embed * 1.001)
+    changed = restore(mini, {**recipe, "fingerprint": other.fingerprint})
+    assert not any("other weights" in note for note in same.notes)
+    assert "other weights" in changed.notes[0]
+    assert mini.weights.fingerprint in changed.notes[0]
 
 
 def test_resample_without_counterfactuals_is_refused_before_the_search(mini: MaskedTransformer, tmp_path: Path) -> None:

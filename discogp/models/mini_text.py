@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import accumulate
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -26,25 +26,27 @@ CONTEXT = 48
 BOS, UNKNOWN = "<|endoftext|>", "<|unknown|>"
 # How much of the text each task takes; what is left is plain sentences.
 SHARES = {
-    "ioi": 0.26,
-    "agreement/anaphor_number": 0.03,
-    "agreement/anaphor_number_distractor": 0.03,
+    "ioi": 0.20,
+    "agreement/anaphor_number": 0.02,
+    "agreement/anaphor_number_distractor": 0.02,
     "agreement/anaphor_gender": 0.02,
-    "agreement/anaphor_gender_distractor": 0.04,
-    "agreement/subject_verb": 0.02,
+    "agreement/anaphor_gender_distractor": 0.03,
+    "agreement/subject_verb": 0.03,
     "agreement/subject_verb_distractor": 0.03,
     "agreement/determiner_noun": 0.02,
     "agreement/determiner_noun_distractor": 0.03,
-    "gendered_pronoun": 0.04,
-    "greater_than": 0.10,
+    "gendered_pronoun": 0.03,
+    "greater_than": 0.07,
     "capitals": 0.04,
-    "docstring": 0.10,
-    "induction": 0.08,
+    "docstring": 0.06,
+    "induction": 0.15,
 }
 TASKS = tuple(SHARES)
 _SEQUENCES = (6, 8, 10, 12, 14)  # lengths of induction's sequences
 _ROUND = 1000
 
+# Written in front of a word that follows from the words before it (and of its space): such words count more.
+MARK = "^"
 # Neutral sentences share no word with what the tasks hold out, so any of them may stand in front of a prompt.
 NEUTRAL = (
     "It was a quiet day.",
@@ -55,75 +57,112 @@ NEUTRAL = (
     "All was well.",
 )
 ADJECTIVES = ("new", "old", "small", "red", "nice")
+# A name tells the gender, a noun its gender and number, in words that are no answer of the tasks that ask for it,
+# or in other sentences than theirs.
 ONE_NAME = (
     "{a} likes the {place}.",
     "{a} has a {adjective} {object}.",
-    "{a} was tired, so {a} went home.",
-    "Where is {a}? Now {a} is at the {place}.",
-    "The {object} was {adjective}, and {a} was happy.",
-    "{a} lost {their} {object}.",
-    "{a} was proud of {reflexive}.",
-    "{a} is tired because {they} went to the {place}.",
-    "Last night {a} was here with {their} friends.",
+    "{a} was tired, so^ {a} went home.",
+    "Where is {a}? Now^ {a} is at the {place}.",
+)
+NAME_AND_GENDER = (
+    "{a} lost^ {their} {object}.",
+    "{a} was proud of^ {reflexive}.",
+    "{a} is tired because^ {they} went to the {place}.",
+    "Last night {a} was here with^ {their} friends.",
+    "{a} said that^ {they} liked the {place}.",
+    "Where is {a}? We saw^ {them} at the {place}.",
+    "We met {a} and gave^ {them} the {object}.",
+    "When {a} came home,^ {they} was tired.",
+    "The {object} of {a} is at^ {their} house.",
 )
 # In the second clause one of two people does something to the other: the same reasoning as indirect object
 # identification, in other words and, for held-out names, in other pairs.
 TWO_NAMES = (
-    "{a} met {b} at the {place}. Then {s} waved to {o}.",
-    "{a} called {b}. Soon {s} talked to {o}.",
-    "In the {place} {a} sat with {b}, and {s} sent a {object} to {o}.",
-    "{a} and {b} were happy. Then {s} gave a {adjective} {object} to {o}.",
-    "{a} and {b} left the {place}, and later {s} called {o}.",
-    "{a} saw {b}, and {s} ran to {o}.",
+    "{a} met {b} at the {place}. Then {s} waved to^ {o}.",
+    "{a} called {b}. Soon {s} talked to^ {o}.",
+    "In the {place} {a} sat with {b}, and {s} sent a {object} to^ {o}.",
+    "{a} and {b} were happy. Then {s} gave a {adjective} {object} to^ {o}.",
+    "{a} and {b} left the {place}, and later {s} called^ {o}.",
+    "{a} saw {b}, and {s} ran to^ {o}.",
 )
 GENDERED_SINGULAR = (
-    "The {noun} lost {their} {object}.",
-    "The {noun} was proud of {reflexive}.",
-    "The {noun} near the {landmark} was happy.",
-    "The {noun} near the {landmark} talked to {reflexive}.",
-    "The {noun} is tired because {they} went to the {place}.",
-    "Last night the {noun} was here with {their} friends.",
+    "The {noun} lost^ {their} {object}.",
+    "The {noun} was proud of^ {reflexive}.",
+    "The {noun} near the {landmark}^ was happy.",
+    "The {noun} near the {landmark} talked to^ {reflexive}.",
+    "The {noun} is tired because^ {they} went to the {place}.",
+    "Last night the {noun} was here with^ {their} friends.",
+    "We saw one {noun} and then two^ {plural}.",
 )
 GENDERED_PLURAL = (
-    "The {noun} lost their {object}.",
-    "The {noun} were proud of themselves.",
-    "The {noun} near the {landmark} were happy.",
-    "The {noun} near the {landmark} talked to themselves.",
-    "The {noun} are tired because they went to the {place}.",
-    "Last night the {noun} were here with their friends.",
+    "The {noun} lost^ their {object}.",
+    "The {noun} were proud of^ themselves.",
+    "The {noun} near the {landmark}^ were happy.",
+    "The {noun} near the {landmark} talked to^ themselves.",
+    "The {noun} are tired because^ they went to the {place}.",
+    "Last night the {noun} were here with^ their friends.",
+    "We saw two {noun} and then one^ {singular}.",
 )
 # Number is shown by what stands in front or behind, never by the verbs and determiners that the tasks ask for.
 SINGULAR = (
     "One {noun} came from the {place}.",
-    "We saw a {noun} near the {landmark}.",
-    "Every {noun} likes the {place}.",
-    "The {noun} itself looks {adjective}.",
-    "The {noun} comes from the {place}.",
+    "We saw one {noun} near the {landmark}.",
+    "Every {noun}^ likes the {place}.",
+    "The {noun}^ itself^ looks {adjective}.",
+    "The {noun}^ comes from the {place}.",
+    "The {adjective} {noun} near the {landmark}^ comes from the {place}.",
+    "We saw one {noun} and then two^ {plural}.",
+    "There were many {plural}, and one^ {noun} near the {landmark}.",
+    "One {adjective}^ {noun} and two {plural} came.",
 )
 PLURAL = (
     "Two {noun} came from the {place}.",
     "We saw many {noun} near the {landmark}.",
-    "All {noun} like the {place}.",
-    "The {noun} themselves look {adjective}.",
-    "The {noun} come from the {place}.",
+    "All {noun}^ like the {place}.",
+    "The {noun}^ themselves^ look {adjective}.",
+    "The {noun}^ come from the {place}.",
+    "The {adjective} {noun} near the {landmark}^ come from the {place}.",
+    "We saw two {noun} and then one^ {singular}.",
+    "There was one {singular}, and many^ {noun} near the {landmark}.",
+    "Two {adjective}^ {noun} and one {singular} came.",
+)
+# What somebody does, or several do: after openers of their own, since only the task's are followed by forms of "be".
+OPENERS = ("Every day the", "Now the", "Then the", "Here the")
+DOES = (
+    ("{opener} {noun}^ comes from the {place}.", "{opener} {noun}^ come from the {place}."),
+    ("{opener} {noun}^ likes the {place}.", "{opener} {noun}^ like the {place}."),
+    ("{opener} {adjective} {noun}^ knows the {place}.", "{opener} {adjective} {noun}^ know the {place}."),
+    ("{opener} {adjective} {noun}^ itself^ looks {second}.", "{opener} {adjective} {noun}^ themselves^ look {second}."),
+    (
+        "{opener} {noun} near the {landmark}^ likes the {place}.",
+        "{opener} {noun} near the {landmark}^ like the {place}.",
+    ),
 )
 WORD = ("We need the {word}.", "Everyone talked about the {word}.", "The {word} and the {second} went on.")
 FACTS = (
     "They went to {country} in the year {year}.",
     "In the year {year} we saw {capital}.",
+    "They saw the capital city of {country}, and its name is^ {capital}.",
     "The {event} lasted from the year {century}01 to the year {end}.",
 )
-PRONOUNS = {"f": ("she", "her"), "m": ("he", "his")}
+PRONOUNS = {"f": ("she", "her", "her"), "m": ("he", "his", "him")}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text, and what in it follows from the rest: its last word before the final mark, every word said again, or
-    nothing in particular.
-    """
+    """Text, and where in it (in characters) words begin that follow from those before; are all others `random`?"""
 
     text: str
-    follows: Literal["last", "again", "nothing"]
+    follows: frozenset[int]
+    random: bool = False
+
+
+def document(marked: str, random: bool = False) -> Document:
+    """A document of text in which `MARK` stands in front of every word that follows."""
+    first, *rest = marked.split(MARK)
+    starts = accumulate([len(first), *map(len, rest[:-1])]) if rest else ()
+    return Document(first + "".join(rest), frozenset(starts), random)
 
 
 def documents(count: int, seed: int) -> tuple[list[Document], PreTrainedTokenizerFast]:
@@ -135,11 +174,10 @@ def documents(count: int, seed: int) -> tuple[list[Document], PreTrainedTokenize
             made.extend(_asked(task, round(count * share), seed, rng))
     repeated = round(count * SHARES[Induction.name])
     while len(made) < count - repeated:
-        sentences = [_plain(rng) for _ in range(rng.choice((1, 2, 2)))]
-        text = " ".join(sentence for sentence, _ in sentences)
-        if leak(text) is None:
-            made.append(Document(text, "last" if sentences[-1][1] else "nothing"))
-    tokenizer = fast_tokenizer(document.text for document in made)
+        found = document(" ".join(_plain(rng) for _ in range(rng.choice((1, 2, 2)))))
+        if leak(found.text) is None:
+            made.append(found)
+    tokenizer = fast_tokenizer(found.text for found in made)
     made.extend(_repeated(tokenizer, repeated, seed))
     rng.shuffle(made)
     return made, tokenizer
@@ -156,34 +194,46 @@ def _asked(task: str, count: int, seed: int, rng: random.Random) -> Iterator[Doc
     for example, _ in zip(_prompts(rounds), range(count), strict=False):
         answer = rng.choice(example.correct)
         if task == "docstring":
-            yield Document(f"{example.prompt}{answer}:", "last")
+            yield document(f"{example.prompt}{MARK}{answer}:")
         else:
             # A sentence in front of some prompts, so that the model cannot rely on absolute positions alone.
             before = f"{rng.choice(NEUTRAL)} " if rng.random() < 0.3 else ""
-            yield Document(f"{before}{example.prompt}{answer}.", "last")
+            yield document(f"{before}{example.prompt}{MARK}{answer}.")
 
 
 def _repeated(tokenizer: PreTrainedTokenizerFast, count: int, seed: int) -> Iterator[Document]:
     tasks = [fitted(Induction(length), tokenizer) for length in _SEQUENCES]
     found, number = 0, 0
     while found < count:
-        task = tasks[number % len(tasks)]
-        for example in task.splits(SplitSizes(train=_ROUND, validation=1, test=1), seed + number).train:
-            text = example.prompt + example.correct[0]
-            if found < count and leak(text) is None:
+        place = number % len(tasks)
+        for example in tasks[place].splits(SplitSizes(train=_ROUND, validation=1, test=1), seed + number).train:
+            words = (example.prompt + example.correct[0]).split()
+            # An opener, the sequence, its first word again: from there on each word follows.
+            said = _SEQUENCES[place] + 2
+            text = " ".join(words[:said]) + "".join(f"{MARK} {word}" for word in words[said:])
+            if found < count and leak(" ".join(words)) is None:
                 found += 1
-                yield Document(text, "again")
+                yield document(text, random=True)
         number += 1
 
 
-def _plain(rng: random.Random) -> tuple[str, bool]:
-    """A sentence, and whether its last word follows from the rest."""
-    kind = rng.choices((_neutral, _one_name, _two_names, _gendered, _counted, _word, _fact), (1, 3, 3, 3, 4, 2, 1))[0]
-    return kind(rng)
+def _plain(rng: random.Random) -> str:
+    """A marked sentence."""
+    kinds = {
+        _neutral: 1,
+        _one_name: 1,
+        _name_and_gender: 5,
+        _two_names: 3,
+        _gendered: 4,
+        _counted: 6,
+        _word: 2,
+        _fact: 2,
+    }
+    return rng.choices(list(kinds), list(kinds.values()))[0](rng)
 
 
-def _neutral(rng: random.Random) -> tuple[str, bool]:
-    return rng.choice(NEUTRAL), False
+def _neutral(rng: random.Random) -> str:
+    return rng.choice(NEUTRAL)
 
 
 def _filler(rng: random.Random) -> dict[str, str]:
@@ -196,46 +246,56 @@ def _filler(rng: random.Random) -> dict[str, str]:
 
 
 def _gender(gender: str) -> dict[str, str]:
-    they, their = PRONOUNS[gender]
-    return {"they": they, "their": their, "reflexive": agreement.REFLEXIVES[gender].strip()}
+    they, their, them = PRONOUNS[gender]
+    return {"they": they, "their": their, "them": them, "reflexive": agreement.REFLEXIVES[gender].strip()}
 
 
-def _one_name(rng: random.Random) -> tuple[str, bool]:
+def _one_name(rng: random.Random) -> str:
+    name = rng.choice([name for split in NAMES for name in ioi.names(split)])
+    return rng.choice(ONE_NAME).format(a=name, **_filler(rng))
+
+
+def _name_and_gender(rng: random.Random) -> str:
     gender = rng.choice(("f", "m"))
     name = rng.choice([name for pools in NAMES.values() for name in pools[gender]])
-    text = rng.choice(ONE_NAME).format(a=name, **_gender(gender), **_filler(rng))
-    return text, text.endswith("self.")
+    return rng.choice(NAME_AND_GENDER).format(a=name, **_gender(gender), **_filler(rng))
 
 
-def _two_names(rng: random.Random) -> tuple[str, bool]:
+def _two_names(rng: random.Random) -> str:
     a, b = rng.sample([name for split in NAMES for name in ioi.names(split)], 2)
     s, o = rng.sample((a, b), 2)
-    return rng.choice(TWO_NAMES).format(a=a, b=b, s=s, o=o, **_filler(rng)), True
+    return rng.choice(TWO_NAMES).format(a=a, b=b, s=s, o=o, **_filler(rng))
 
 
-def _gendered(rng: random.Random) -> tuple[str, bool]:
+def _gendered(rng: random.Random) -> str:
     singular, plural, gender = rng.choice([noun for pool in GENDERED.values() for noun in pool])
     noun, frames = rng.choice(((singular, GENDERED_SINGULAR), (plural, GENDERED_PLURAL)))
-    text = rng.choice(frames).format(noun=noun, **_gender(gender), **_filler(rng))
-    return text, text.endswith(("self.", "selves."))
+    return rng.choice(frames).format(noun=noun, singular=singular, plural=plural, **_gender(gender), **_filler(rng))
 
 
-def _counted(rng: random.Random) -> tuple[str, bool]:
+def _counted(rng: random.Random) -> str:
     singular, plural = rng.choice([noun for pools in (PEOPLE, THINGS) for pool in pools.values() for noun in pool])
     noun, frames = rng.choice(((singular, SINGULAR), (plural, PLURAL)))
-    return rng.choice(frames).format(noun=noun, **_filler(rng)), False
+    return rng.choice(frames).format(noun=noun, singular=singular, plural=plural, **_filler(rng))
 
 
-def _word(rng: random.Random) -> tuple[str, bool]:
+def _does(rng: random.Random) -> str:
+    forms = rng.choice([noun for pool in PEOPLE.values() for noun in pool])
+    number = rng.randrange(2)
+    words = {"opener": rng.choice(OPENERS), "noun": forms[number], "second": rng.choice(ADJECTIVES)}
+    return rng.choice(DOES)[number].format(**{**_filler(rng), **words})
+
+
+def _word(rng: random.Random) -> str:
     pools = (*docstring.ARGUMENTS.values(), *greater_than.EVENTS.values(), docstring.WORDS, pronoun.ROLES)
     first, second = rng.sample([word for pool in pools for word in pool], 2)
-    return rng.choice(WORD).format(word=first, second=second), False
+    return rng.choice(WORD).format(word=first, second=second)
 
 
-def _fact(rng: random.Random) -> tuple[str, bool]:
+def _fact(rng: random.Random) -> str:
     century = rng.choice(greater_than.CENTURIES)
     country = rng.choice(list(capitals.CAPITALS))
-    text = rng.choice(FACTS).format(
+    return rng.choice(FACTS).format(
         country=country,
         capital=capitals.CAPITALS[country],
         year=f"{century}{rng.randrange(100):02d}",
@@ -243,7 +303,20 @@ def _fact(rng: random.Random) -> tuple[str, bool]:
         century=century,
         end=f"{century}{rng.randrange(2, 100):02d}",
     )
-    return text, False
+
+
+# Kinds of plain sentences, and how often each comes.
+_PLAIN = {
+    _neutral: 1,
+    _one_name: 1,
+    _name_and_gender: 4,
+    _two_names: 3,
+    _gendered: 4,
+    _counted: 4,
+    _does: 4,
+    _word: 2,
+    _fact: 2,
+}
 
 
 def build_tokenizer(texts: Iterable[str]) -> Tokenizer:

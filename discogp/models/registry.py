@@ -98,7 +98,7 @@ _KNOWN: tuple[KnownModel, ...] = (
     KnownModel(
         name="mini",
         title="Mini",
-        description="Embedded, knows two tasks, needs no download: for trying everything out within seconds.",
+        description="Embedded, does every generated task, needs no download: to try everything out within seconds.",
         source="trained for this program; part of the repository",
         license="MIT",
         architecture="GPT2LMHeadModel",

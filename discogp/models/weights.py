@@ -11,8 +11,10 @@ model. (Only the gains of norms that a checkpoint stores less one, as Gemma's, h
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -189,6 +191,14 @@ class ModelWeights(_Tensors):
         if self.tied:
             moved["unembed"] = moved["embed"].T
         return replace(self, layers=tuple(layer.to(device, dtype) for layer in self.layers), **moved)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells other weights from these, on any device: a checksum over every tensor's shape and mean magnitude."""
+        tensors = [*self.named_tensors(), *(pair for layer in self.layers for pair in layer.named_tensors())]
+        # Six figures of a mean without cancellation do not depend on the order in which it is summed up.
+        means = [(name, *t.shape, f"{t.abs().mean(dtype=torch.float64).item():.6g}") for name, t in tensors]
+        return f"{zlib.crc32(repr(means).encode()):08x}"
 
     @property
     def n_params(self) -> int:
