@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import random
 import sys
 import time
@@ -26,6 +25,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedT
 
 from discogp.errors import ModelError
 from discogp.models import mini_text
+from discogp.models.mini_card import Run, card
 from discogp.models.mini_leaks import HELD_OUT_SPLITS, leak
 from discogp.objectives import answers_right, logit_difference
 from discogp.tasks import Prompts, SplitSizes, encode, fitted, get_task, ioi
@@ -240,90 +240,13 @@ def main(arguments: list[str] | None = None) -> int:
     log.info("wall time %.0f s, processor time %.0f s", wall, processor)
     n_parameters = sum(p.numel() for p in loaded.parameters())
     (options.out / "README.md").write_text(
-        _card(
-            settings,
-            options.seed,
-            options.threads,
-            wall,
-            processor,
-            n_parameters,
-            len(read),
-            scores,
-        ),
+        card(settings, Run(options.seed, options.threads, wall, processor), n_parameters, len(read), scores),
         encoding="utf-8",
     )
     good = all(result.accuracy >= 0.97 for tasks in scores.values() for result in tasks.values())
     if not good:
         log.error("the model scores below 0.97 on held-out prompts; train longer (--steps) or with another --seed")
     return 0 if good else 1
-
-
-def _card(
-    settings: Training,
-    seed: int,
-    threads: int,
-    wall: float,
-    processor: float,
-    n_parameters: int,
-    n_vocabulary: int,
-    scores: dict[str, dict[str, Score]],
-) -> str:
-    rows = "\n".join(
-        f"| `{task}` | {split} | {s.n} | {s.accuracy:.1%} | {s.top1:.1%} | {s.logit_diff:.2f} |"
-        for task in mini_text.TASKS
-        for split, s in ((split, scores[split][task]) for split in scores)
-    )
-    minutes = f"{wall / 60:.1f} minutes ({processor / 60:.1f} minutes of processor time over all threads)"
-    shares = ", ".join(f"`{task}` {share:.0%}" for task, share in mini_text.SHARES.items())
-    versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
-    return f"""---
-license: mit
-language: en
-library_name: transformers
----
-
-# mini: a teaching model
-
-A small GPT-2 trained on **synthetic text**, about a toy world of some nine hundred words. It is made to be taken
-apart: the built-in tasks for circuit discovery work on it within seconds on a CPU, without any download. It is no
-language model for any other use, and what is found in it says nothing by itself about models trained on real text.
-
-- Architecture: `GPT2LMHeadModel`, {settings.n_layers} layers × {settings.n_heads} heads, d_model {settings.d_model},
-  d_mlp {4 * settings.d_model}, context {mini_text.CONTEXT}, no dropout, {n_parameters:,} parameters, stored as float16.
-- Tokenizer: whole words, {n_vocabulary} entries; as in GPT-2 the space belongs to the word (` Mary` and `Mary` are two
-  tokens), and a number is cut after every second digit: the year ` 1734` is ` 17` and `34`. Put the
-  beginning-of-sequence token `{mini_text.BOS}` in front of every prompt. Other words are `{mini_text.UNKNOWN}`.
-
-## How it was made
-
-```
-python -m discogp.models.train_mini --out assets/mini --seed {seed}
-```
-
-{settings.steps} steps of {settings.batch} documents; Muon with learning rate {settings.matrix_rate:g} for the matrices
-of the blocks, AdamW with {settings.learning_rate:g} for the rest; linear warm-up over {settings.warm_up} steps, then
-cosine; products in bfloat16. Words that follow from those before (answers of prompts, pronouns after a name) are
-weighted {settings.answer_weight:g} times, names and random words said again {settings.again_weight:g} times. It took
-{minutes} with {threads} threads on a shared machine with {os.cpu_count()} CPU cores and no GPU; {versions}.
-
-The text (`discogp/models/mini_text.py`): {sum(mini_text.SHARES.values()):.0%} training prompts of the tasks with their
-answers ({shares}); the rest plain sentences. Every word of the validation and test prompts occurs in training, but
-never in a combination that such a prompt can have (`discogp/models/mini_leaks.py`): no two of their names in one
-document and none of them in a prompt, none of their pairs of place and object, none of their nouns with a verb or
-determiner of the task, none of their start years or events, argument names in a function, or ways to ask for a
-capital. The capitals themselves are facts and are told. Random words follow one another in other pairs than in
-training. The script checks every document and refuses to train otherwise. What the test measures is therefore new
-combinations of known words.
-
-## Held-out accuracy
-
-Measured on the saved files in float32. “Accuracy”: the best right answer scores above the best wrong one;
-“first”: it scores highest of the whole vocabulary (in `agreement/determiner_noun` nothing says which noun follows).
-
-| Task | Split | Prompts | Accuracy | First | Mean logit difference |
-|---|---|---|---|---|---|
-{rows}
-"""
 
 
 if __name__ == "__main__":
