@@ -49,13 +49,13 @@ def card(
         `Mary` are two tokens), and a number is cut after every second digit: the year ` 1734` is ` 17` and `34`. Put
         the beginning-of-sequence token `{mini_text.BOS}` in front of every prompt. Other words are
         `{mini_text.UNKNOWN}`.""",
-        f"""{settings.steps} steps of {settings.batch} documents; Muon with learning rate {settings.matrix_rate:g} for
-        the matrices of the blocks, AdamW with {settings.learning_rate:g} for the rest; linear warm-up over
-        {settings.warm_up} steps, then cosine; products in bfloat16. Words that follow from those before (answers of
-        prompts, pronouns after a name) are weighted {settings.answer_weight:g} times, names and random words said again
-        {settings.again_weight:g} times. It took {run.wall / 60:.1f} minutes ({run.processor / 60:.1f} minutes of
-        processor time over all threads) with {run.threads} threads on a shared machine with {os.cpu_count()} CPU cores
-        and no GPU; torch {torch.__version__.split("+")[0]}, transformers {transformers.__version__}.""",
+        f"""{settings.steps} steps of {settings.batch} documents; AdamW, learning rate {settings.learning_rate:g},
+        weight decay {settings.weight_decay:g}, linear warm-up over {settings.warm_up} steps, then cosine; products in
+        bfloat16. Words that follow from those before (answers of prompts, pronouns after a name) are weighted
+        {settings.answer_weight:g} times, names and random words said again {settings.again_weight:g} times. It took
+        {run.wall / 60:.1f} minutes ({run.processor / 60:.1f} minutes of processor time over all threads) with
+        {run.threads} threads on a shared machine with {os.cpu_count()} CPU cores and no GPU; torch
+        {torch.__version__.split("+")[0]}, transformers {transformers.__version__}.""",
         f"""The text (`discogp/models/mini_text.py`): {sum(mini_text.SHARES.values()):.0%} training prompts of the tasks
         with their answers ({shares}); the rest plain sentences. Every word of the validation and test prompts occurs in
         training, but never in a combination that such a prompt can have (`discogp/models/mini_leaks.py`): no two of

@@ -38,18 +38,15 @@ _SPACE = "\u0120"  # how byte-level vocabularies write the space in front of a w
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Shape and schedule. Weights: how much more a word counts that follows from those before, or that is said again.
-
-    `learning_rate` is AdamW's, `matrix_rate` Muon's, which the matrices of the blocks are trained with.
-    """
+    """Shape and schedule. Weights: how much more a word counts that follows from those before, or is said again."""
 
     n_layers: int = 4
     n_heads: int = 8
     d_model: int = 256
-    steps: int = 2800
+    steps: int = 4500
     batch: int = 64
     learning_rate: float = 1.5e-3
-    matrix_rate: float = 2e-3
+    weight_decay: float = 0.1
     warm_up: int = 100
     answer_weight: float = 8.0
     again_weight: float = 4.0
@@ -124,22 +121,28 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
             eos_token_id=_bos_id(tokenizer),
         )
     )
-    optimisers = _optimisers(model, settings)
-    schedules = [
-        transformers.get_cosine_schedule_with_warmup(one, settings.warm_up, settings.steps) for one in optimisers
-    ]
+    # Muon learns the same in half the steps, but spreads it over more of the model: the circuit of indirect object
+    # identification then had 5.7 % of the edges instead of 2.3 %.
+    optimiser = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    schedule = transformers.get_cosine_schedule_with_warmup(optimiser, settings.warm_up, settings.steps)
     for step, (tokens, weights) in enumerate(_batches(texts, tokenizer, settings, seed), start=1):
         model.train()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(tokens).logits[:, :-1]
         losses = cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
         loss = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
-        model.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for one in (*optimisers, *schedules):
-            one.step()
-        if step % 250 == 0:
+        optimiser.step()
+        schedule.step()
+        if step % 500 == 0:
             model.eval()
             log.info(
                 "step %d of %d: loss %.3f; right (first): %s",
@@ -149,16 +152,6 @@ def train(settings: Training, seed: int) -> tuple[GPT2LMHeadModel, PreTrainedTok
                 _shown(model, watched),
             )
     return model.eval(), tokenizer
-
-
-def _optimisers(model: GPT2LMHeadModel, settings: Training) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon (Jordan et al. 2024) for the matrices of the blocks: AdamW alone takes about twice as many steps."""
-    matrices = [p for p in model.transformer.h.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if all(p is not matrix for matrix in matrices)]
-    return (
-        torch.optim.Muon(matrices, lr=settings.matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
-    )
 
 
 def _shown(model: GPT2LMHeadModel, watched: dict[str, Prompts]) -> str:
