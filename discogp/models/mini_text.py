@@ -127,6 +127,18 @@ PLURAL = (
     "There was one {singular}, and many^ {noun} near the {landmark}.",
     "Two {adjective}^ {noun} and one {singular} came.",
 )
+# What somebody does, or several do: after openers of their own, since only the task's are followed by forms of "be".
+OPENERS = ("Every day the", "Now the", "Then the", "Here the")
+DOES = (
+    ("{opener} {noun}^ comes from the {place}.", "{opener} {noun}^ come from the {place}."),
+    ("{opener} {noun}^ likes the {place}.", "{opener} {noun}^ like the {place}."),
+    ("{opener} {adjective} {noun}^ knows the {place}.", "{opener} {adjective} {noun}^ know the {place}."),
+    ("{opener} {adjective} {noun}^ itself^ looks {second}.", "{opener} {adjective} {noun}^ themselves^ look {second}."),
+    (
+        "{opener} {noun} near the {landmark}^ likes the {place}.",
+        "{opener} {noun} near the {landmark}^ like the {place}.",
+    ),
+)
 WORD = ("We need the {word}.", "Everyone talked about the {word}.", "The {word} and the {second} went on.")
 FACTS = (
     "They went to {country} in the year {year}.",
@@ -257,6 +269,13 @@ def _counted(rng: random.Random) -> str:
     return rng.choice(frames).format(noun=noun, singular=singular, plural=plural, **_filler(rng))
 
 
+def _does(rng: random.Random) -> str:
+    forms = rng.choice([noun for pool in PEOPLE.values() for noun in pool])
+    number = rng.randrange(2)
+    words = {"opener": rng.choice(OPENERS), "noun": forms[number], "second": rng.choice(ADJECTIVES)}
+    return rng.choice(DOES)[number].format(**{**_filler(rng), **words})
+
+
 def _word(rng: random.Random) -> str:
     pools = (*docstring.ARGUMENTS.values(), *greater_than.EVENTS.values(), docstring.WORDS, pronoun.ROLES)
     first, second = rng.sample([word for pool in pools for word in pool], 2)
@@ -277,7 +296,17 @@ def _fact(rng: random.Random) -> str:
 
 
 # Kinds of plain sentences, and how often each comes.
-_PLAIN = {_neutral: 1, _one_name: 1, _name_and_gender: 5, _two_names: 3, _gendered: 4, _counted: 6, _word: 2, _fact: 2}
+_PLAIN = {
+    _neutral: 1,
+    _one_name: 1,
+    _name_and_gender: 5,
+    _two_names: 3,
+    _gendered: 4,
+    _counted: 5,
+    _does: 4,
+    _word: 2,
+    _fact: 2,
+}
 
 
 def build_tokenizer(texts: Iterable[str]) -> Tokenizer:

@@ -23,17 +23,18 @@ from discogp.tasks import list_tasks
 
 _PUBLISHED = ("blimp/", "pararel/", "custom")  # need data that the repository lacks
 HEADER = (
-    "| task | full model | accuracy | complement | KL (nats) | edges kept | time |\n"
-    "|---|---|---|---|---|---|---|"
+    "| task | full model | accuracy | complement | KL (nats) | edges kept | weights kept | time |\n"
+    "|---|---|---|---|---|---|---|---|"
 )  # fmt: skip
 
 
 def row(task: str, result: dict[str, Any]) -> str:
     """Figures on test prompts; the full model's accuracy is on all of them, whether kept or not."""
+    weights = "all" if result["weight_density"] is None else f"{result['weight_density']:.2%}"
     return (
         f"| `{task}` | {result['full_accuracy']:.1%} | {result['accuracy']:.3f} | "
         f"{result['complement_accuracy']:.3f} | {result['kl']:.3f} | "
-        f"{result['edge_density']:.2%} ({result['n_edges']:,}) | {result['seconds']:.0f} s |"
+        f"{result['edge_density']:.2%} ({result['n_edges']:,}) | {weights} | {result['seconds']:.0f} s |"
     )
 
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder = (options.out or Path(scratch)) / task.replace("/", "-")
             result = search(options.model, task, folder, more)
             failed += result is None
-            say(row(task, result) if result else f"| `{task}` | failed | | | | | |")
+            say(row(task, result) if result else f"| `{task}` | failed | | | | | | |")
     return 1 if failed else 0
 
 
