@@ -102,7 +102,7 @@ _KNOWN: tuple[KnownModel, ...] = (
         source="trained for this program; part of the repository",
         license="MIT",
         architecture="GPT2LMHeadModel",
-        n_params=3_409_664,
+        n_params=3_410_432,
         size_mb=7,
         where=lambda: paths.assets() / "mini",
     ),
