@@ -146,6 +146,7 @@ FACTS = (
     "They saw the capital city of {country}, and its name is^ {capital}.",
     "The {event} lasted from the year {century}01 to the year {end}.",
 )
+EVERYONE = tuple(name for split in NAMES for name in ioi.names(split))
 PRONOUNS = {"f": ("she", "her", "her"), "m": ("he", "his", "him")}
 
 
@@ -241,7 +242,7 @@ def _gender(gender: str) -> dict[str, str]:
 
 
 def _one_name(rng: random.Random) -> str:
-    name = rng.choice([name for split in NAMES for name in ioi.names(split)])
+    name = rng.choice(EVERYONE)
     return rng.choice(ONE_NAME).format(a=name, **_filler(rng))
 
 
@@ -252,7 +253,7 @@ def _name_and_gender(rng: random.Random) -> str:
 
 
 def _two_names(rng: random.Random) -> str:
-    a, b = rng.sample([name for split in NAMES for name in ioi.names(split)], 2)
+    a, b = rng.sample(EVERYONE, 2)
     s, o = rng.sample((a, b), 2)
     return rng.choice(TWO_NAMES).format(a=a, b=b, s=s, o=o, **_filler(rng))
 

@@ -28,8 +28,7 @@ from discogp.models import mini_text
 from discogp.models.mini_card import Run, card
 from discogp.models.mini_leaks import HELD_OUT_SPLITS, leak
 from discogp.objectives import answers_right, logit_difference
-from discogp.tasks import Prompts, SplitSizes, encode, fitted, get_task, ioi
-from discogp.tasks.lexicon import NAMES
+from discogp.tasks import Prompts, SplitSizes, encode, fitted, get_task
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +165,7 @@ def _batches(
 
     Documents of similar length share a batch: padding would otherwise take a third of the time.
     """
-    names = frozenset(name for split in NAMES for name in ioi.names(split))
+    names = frozenset(mini_text.EVERYONE)
     encoded = []
     for document in texts:
         coded = tokenizer(document.text, add_special_tokens=False, return_offsets_mapping=True)
