@@ -9,9 +9,9 @@ from typing import Any, cast
 import streamlit as st
 
 from app.catalogue import Entry, entries
-from app.engine import Engine
-from app.toggles import History
-from discogp.circuit import Circuit
+from app.explore.toggles import History
+from app.loader import Engine
+from discogp.circuits.circuit import Circuit
 from discogp.runs import RunStore
 
 EXPLORE, DISCOVER, RUNS, TASKS, MODELS, GUIDE = (
@@ -44,7 +44,7 @@ def engine() -> Engine:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _circuit(folder: str, changed: int) -> Circuit:
-    from discogp.artifact import load_circuit
+    from discogp.circuits.artifact import load_circuit
 
     return load_circuit(folder)
 

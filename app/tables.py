@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from discogp.view import percent
+from discogp.circuits.describe import percent
 
 if TYPE_CHECKING:
-    from discogp.token_view import Position
+    from discogp.evaluation.positions import Position
 
 
 @dataclass(frozen=True)

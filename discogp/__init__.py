@@ -9,37 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from discogp.ablation import AblationSession, run_circuit
-    from discogp.artifact import load_circuit, save_circuit
-    from discogp.circuit import Circuit
-    from discogp.data import prepare
-    from discogp.discovery import Progress, discover
-    from discogp.evaluation import evaluate
-    from discogp.graph import ComputationGraph
-    from discogp.masked_transformer import MaskedTransformer, load_model
-    from discogp.settings import SearchConfig, preset
+    from discogp.circuits.artifact import load_circuit, save_circuit
+    from discogp.circuits.circuit import Circuit
+    from discogp.circuits.graph import ComputationGraph
+    from discogp.discovery import discover
+    from discogp.engine.masked_transformer import MaskedTransformer, load_model
+    from discogp.evaluation.scorer import evaluate
+    from discogp.evaluation.session import AblationSession, run_circuit
+    from discogp.methods.discogp.settings import SearchConfig, preset
+    from discogp.prompts.prepare import prepare
+    from discogp.search.progress import Progress
     from discogp.tasks import SplitSizes, get_task, list_tasks
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AblationSession": "ablation",
-    "Circuit": "circuit",
-    "ComputationGraph": "graph",
-    "MaskedTransformer": "masked_transformer",
-    "Progress": "discovery",
-    "SearchConfig": "settings",
+    "AblationSession": "evaluation.session",
+    "Circuit": "circuits.circuit",
+    "ComputationGraph": "circuits.graph",
+    "MaskedTransformer": "engine.masked_transformer",
+    "Progress": "search.progress",
+    "SearchConfig": "methods.discogp.settings",
     "SplitSizes": "tasks",
     "discover": "discovery",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.scorer",
     "get_task": "tasks",
     "list_tasks": "tasks",
-    "load_circuit": "artifact",
-    "load_model": "masked_transformer",
-    "prepare": "data",
-    "preset": "settings",
-    "run_circuit": "ablation",
-    "save_circuit": "artifact",
+    "load_circuit": "circuits.artifact",
+    "load_model": "engine.masked_transformer",
+    "prepare": "prompts.prepare",
+    "preset": "methods.discogp.settings",
+    "run_circuit": "evaluation.session",
+    "save_circuit": "circuits.artifact",
 }
 __all__ = [
     "AblationSession",

@@ -11,8 +11,8 @@ import sys
 from dataclasses import replace
 
 from discogp import discover, load_model, prepare, preset
-from discogp.benchmarks.report import peak_mb
-from discogp.estimate import estimate
+from discogp.methods.discogp.estimate import estimate
+from discogp.speed.report import peak_mb
 from discogp.tasks import SplitSizes, get_task
 
 

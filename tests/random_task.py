@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from discogp.data import TaskData
-from discogp.masked_transformer import MaskedTransformer
+from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.prompts.prepare import TaskData
 from discogp.tasks import Example, Prompts
 
 

@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
-from discogp.artifact import save_circuit
+from discogp.circuits.artifact import save_circuit
 from discogp.discovery import discover
-from discogp.distributed import joined
-from discogp.masked_transformer import load_model
-from discogp.settings import config_from_dict
+from discogp.engine.masked_transformer import load_model
+from discogp.methods.discogp.settings import config_from_dict
+from discogp.search.distributed import joined
 from tests.random_task import random_data
 
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from discogp.graph import ComputationGraph
+from discogp.circuits.graph import ComputationGraph
 from discogp.models.weights import AttentionConfig, ModelWeights, Rotary
 
 

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from discogp.circuit import Circuit
-from discogp.data import TaskData
-from discogp.discovery import Progress, discover
+from discogp.circuits.circuit import Circuit
+from discogp.discovery import discover
+from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.engine.masks import weight_fields
 from discogp.errors import ConfigError
-from discogp.evaluation import evaluate
-from discogp.masked_transformer import MaskedTransformer, load_model
-from discogp.masks import weight_fields
-from discogp.methods.edge_phase import EdgePhase
-from discogp.objectives import completeness_loss, kl_divergence, task_cross_entropy
-from discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.evaluation.measures import kl_divergence
+from discogp.evaluation.scorer import evaluate
+from discogp.methods.discogp.edge_phase import EdgePhase
+from discogp.methods.discogp.losses import completeness_loss, task_cross_entropy
+from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.prompts.prepare import TaskData
+from discogp.search.progress import Progress
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
@@ -223,7 +225,7 @@ def test_mistake_7_mask_logits_are_fp32_and_nothing_asks_for_cuda(model: MaskedT
 
 
 def test_mistake_8_grouped_heads_are_counted_and_said() -> None:
-    from discogp.graph import ComputationGraph
+    from discogp.circuits.graph import ComputationGraph
 
     assert ComputationGraph(30, 9).n_edges == 123_211
     assert "query* head" in (ComputationGraph.__doc__ or "")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import run_panel, search_form, session
-from app.estimate_panel import estimate_panel
+from app import session
+from app.discover import run_panel, search_form
+from app.discover.estimate_panel import estimate_panel
 from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, current, start

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import explore_panel, session, weights_panel
-from app.export_menu import export_menu
-from app.open_menu import open_menu
-from app.permalink import LinkError, decode
+from app import session
+from app.explore import panel, weights_panel
+from app.explore.export_menu import export_menu
+from app.explore.open_menu import open_menu
+from app.explore.permalink import LinkError, decode
+from app.explore.toggles import Toggles
 from app.text import plain
-from app.toggles import Toggles
+from discogp.circuits.describe import describe, summary
+from discogp.drawing.view import build_view
 from discogp.errors import DiscoGPError
-from discogp.view import build_view, describe, summary
 
 link = session.link_once()
 entries = session.choices()
@@ -24,7 +26,7 @@ elif link.get("circuit"):
     link = {}
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    picked = explore_panel.pick(entries)
+    picked = panel.pick(entries)
     open_menu()
     exports = st.container(width="content")
 
@@ -34,7 +36,7 @@ if picked is None:
 
 try:
     circuit = session.open_circuit(picked)
-    view = build_view(circuit, max_edges=explore_panel.MOST_EDGES)
+    view = build_view(circuit, max_edges=panel.MOST_EDGES)
 except DiscoGPError as error:
     st.error(plain(f"This circuit cannot be opened: {error}"))
     st.stop()
@@ -54,7 +56,7 @@ with exports:
 st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
 bench = session.engine().bench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
-explore_panel.panel(picked, circuit, view, history, bench)
+panel.panel(picked, circuit, view, history, bench)
 weights_panel.show(circuit, picked.id)
 if bench is not None and not bench.done():
-    explore_panel.wait_for(bench)
+    panel.wait_for(bench)

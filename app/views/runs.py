@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import run_panel, session
+from app import session
+from app.discover import run_panel
 from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, Unreadable, current

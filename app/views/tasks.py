@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import session, task_gallery
+from app import session
+from app.tasks import gallery
 from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.tasks import get_task
@@ -13,34 +14,34 @@ session.entered("tasks")
 st.title("Tasks")
 st.caption("A circuit can only explain what the model does: look first whether it does the task.")
 done = session.engine().checks_done()  # counted before anything is drawn, so that none ends unseen
-model = task_gallery.model()
-own, *published, yours = st.tabs(["Built in", *task_gallery.PUBLISHED.values(), "Your own"])
+model = gallery.model()
+own, *published, yours = st.tabs(["Built in", *gallery.PUBLISHED.values(), "Your own"])
 
 with own:
-    tasks = task_gallery.built_in()
+    tasks = gallery.built_in()
     if model is not None and st.button("Check them all", icon=":material/playlist_add_check:"):
         for task in tasks:
             session.engine().check(model, task.name, {})
     columns = st.columns(2)
     for place, task in enumerate(tasks):
         with columns[place % 2]:
-            task_gallery.card(task, model)
+            gallery.card(task, model)
 
-for tab, family in zip(published, task_gallery.PUBLISHED, strict=True):
+for tab, family in zip(published, gallery.PUBLISHED, strict=True):
     with tab:
         data = st.text_input(
-            f"Folder with {task_gallery.PUBLISHED[family]}'s files",
+            f"Folder with {gallery.PUBLISHED[family]}'s files",
             key=f"tasks_data_{family}",
             persist_state="session",
             placeholder=f"~/data/{family}",
             help="The published .jsonl files, on this machine.",
         ).strip()
-        names = task_gallery.in_family(family)
+        names = gallery.in_family(family)
         name = st.selectbox(
             f"One of {len(names)}", names, format_func=lambda n: n.partition("/")[2], key=f"tasks_{family}"
         )
         options = {"data": data} if data else {}
-        task_gallery.card(get_task(name, **options), model, options)
+        gallery.card(get_task(name, **options), model, options)
 
 with yours:
     st.markdown(
@@ -50,11 +51,11 @@ with yours:
     file = st.file_uploader("Task file", type=["csv", "jsonl", "json"])
     if file is not None and model is not None:
         try:
-            path = task_gallery.keep_upload(file.name, file.getvalue())
+            path = gallery.keep_upload(file.name, file.getvalue())
             check = session.engine().check(model, "custom", {"file": path}, str(hash(file.getvalue())))
             if check.done():
-                task_gallery.figures(model, "custom", {"file": path})
-                task_gallery.preview(check)
+                gallery.figures(model, "custom", {"file": path})
+                gallery.preview(check)
                 if check.exception() is None and st.button("Find a circuit for it", icon=":material/search:"):
                     session.go_discover(model, path)
             else:

@@ -9,7 +9,7 @@ from discogp.cli.output import add_command, add_json_flag, say, say_json
 
 
 def add_to(commands: Any) -> None:
-    from discogp.benchmarks import BENCHMARKS
+    from discogp.speed import BENCHMARKS
 
     bench = commands.add_parser("bench", help="measure speed and memory")
     kinds = bench.add_subparsers(required=True, metavar="|".join(BENCHMARKS))
@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from discogp.benchmarks import BENCHMARKS
+    from discogp.speed import BENCHMARKS
 
     case = (options.shape, options.batch, options.length, options.repeats, options.device)
     result = BENCHMARKS[options.benchmark].run(*case)

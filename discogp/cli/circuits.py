@@ -12,9 +12,9 @@ from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from discogp.circuit import Circuit
-    from discogp.data import TaskData
-    from discogp.masked_transformer import MaskedTransformer
+    from discogp.circuits.circuit import Circuit
+    from discogp.engine.masked_transformer import MaskedTransformer
+    from discogp.prompts.prepare import TaskData
 
 
 def add_to(commands: Any) -> None:
@@ -52,8 +52,9 @@ def _add_prompt_options(command: argparse.ArgumentParser) -> None:
 
 def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, TaskData]:
     """The model, the circuit with the ablation asked for, and the task's prompts that the options name."""
-    from discogp import load_circuit, load_model
-    from discogp.data import restore
+    from discogp.circuits.artifact import load_circuit
+    from discogp.engine.masked_transformer import load_model
+    from discogp.prompts.prepare import restore
 
     circuit = load_circuit(options.circuit)
     name = options.model or circuit.provenance.get("model")
@@ -74,7 +75,7 @@ def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, 
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from discogp import evaluate
+    from discogp.evaluation.scorer import evaluate
 
     model, circuit, data = _restored(options)
     result = evaluate(model, circuit, getattr(data, options.split)).to_json()
@@ -83,7 +84,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _minimality(options: argparse.Namespace) -> None:
-    from discogp import AblationSession
+    from discogp.evaluation.session import AblationSession
 
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; it must be at least 1")
@@ -103,7 +104,7 @@ def _minimality(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from discogp import load_circuit
+    from discogp.circuits.artifact import load_circuit
     from discogp.export import export
 
     circuit = load_circuit(options.circuit)
@@ -117,8 +118,8 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _sparsity(options: argparse.Namespace) -> None:
-    from discogp import load_circuit
-    from discogp.sparsity import sparsity
+    from discogp.circuits.artifact import load_circuit
+    from discogp.circuits.sparsity import sparsity
 
     if options.neurons and not options.json:
         raise ConfigError("--neurons is data for plots, a number a neuron; give --json with it")

@@ -12,12 +12,12 @@ from discogp.cli.circuits import table
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
-from discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
+from discogp.methods.discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
 
 if TYPE_CHECKING:
-    from discogp.data import TaskData
-    from discogp.distributed import Processes
-    from discogp.masked_transformer import MaskedTransformer
+    from discogp.engine.masked_transformer import MaskedTransformer
+    from discogp.prompts.prepare import TaskData
+    from discogp.search.distributed import Processes
 
 
 def add_to(commands: Any) -> None:
@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
 
 
 def _discover(options: argparse.Namespace) -> None:
-    from discogp.distributed import joined
+    from discogp.search.distributed import joined
 
     with joined(options.device) as (processes, device):
         _search(options, processes, device)
@@ -55,9 +55,12 @@ def _discover(options: argparse.Namespace) -> None:
 
 def _search(options: argparse.Namespace, processes: Processes, device: str) -> None:
     """One process of a search: every one searches, the first one tells and saves."""
-    from discogp import discover, evaluate, load_model, prepare, save_circuit
-    from discogp.artifact import check_replaceable
-    from discogp.estimate import fitting
+    from discogp.circuits.artifact import check_replaceable, save_circuit
+    from discogp.discovery import discover
+    from discogp.engine.masked_transformer import load_model
+    from discogp.evaluation.scorer import evaluate
+    from discogp.methods.discogp.estimate import fitting
+    from discogp.prompts.prepare import prepare
     from discogp.tasks import SplitSizes, get_task
 
     tell = note if processes.first else _silent
@@ -113,7 +116,7 @@ def _dry_run(
     model: MaskedTransformer, data: TaskData, config: SearchConfig, limit_mb: float | None, as_json: bool
 ) -> None:
     """One step of each phase, timed, if there is room for it."""
-    from discogp.estimate import estimate, fitting, measured
+    from discogp.methods.discogp.estimate import estimate, fitting, measured
 
     found = estimate(model, data, config, limit_mb)
     if found.fits:

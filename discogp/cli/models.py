@@ -35,6 +35,7 @@ def _models_list(options: argparse.Namespace) -> None:
 
 
 def _models_get(options: argparse.Namespace) -> None:
+    from discogp.models.fetch import fetch
     from discogp.models.registry import get_model
 
-    say(str(get_model(options.name).get(lambda message, share: note(f"{share:4.0%} {message}"))))
+    say(str(fetch(get_model(options.name), lambda message, share: note(f"{share:4.0%} {message}"))))

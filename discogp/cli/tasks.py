@@ -34,8 +34,8 @@ def _tasks_list(options: argparse.Namespace) -> None:
 
 
 def _tasks_check(options: argparse.Namespace) -> None:
-    from discogp import load_model
-    from discogp.task_check import check_task
+    from discogp.engine.masked_transformer import load_model
+    from discogp.prompts.task_check import check_task
     from discogp.tasks import get_task
 
     named = named_task(options)
@@ -60,8 +60,8 @@ def _tasks_check(options: argparse.Namespace) -> None:
 
 def _check_all(options: argparse.Namespace) -> None:
     """One row a task, also for those that are refused."""
-    from discogp import load_model
-    from discogp.task_check import check_task
+    from discogp.engine.masked_transformer import load_model
+    from discogp.prompts.task_check import check_task
     from discogp.tasks import get_task, list_tasks, option_names
 
     model = load_model(options.model, device=options.device)

@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from discogp.artifact import circuit_to_json
-from discogp.circuit import Circuit
+from discogp.circuits.circuit import Circuit
+from discogp.circuits.document import circuit_to_json
+from discogp.drawing.palette import PALETTES, Theme
+from discogp.drawing.standalone import standalone_html
+from discogp.drawing.svg import svg
+from discogp.drawing.view import build_view
 from discogp.errors import ArtifactError
 from discogp.export.graphml import graphml
-from discogp.export.standalone import standalone_html
-from discogp.export.svg import svg
-from discogp.palette import PALETTES, Theme
-from discogp.view import build_view
 
 # How many edges a format takes when nobody says: what still reads well, what a browser still moves, or all.
 DEFAULT_EDGES = {"svg": 250, "pdf": 250, "png": 250, "html": 2000, "json": None, "graphml": None}

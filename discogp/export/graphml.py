@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import networkx as nx
 from networkx.readwrite.graphml import GraphMLWriter
 
-from discogp.circuit import Circuit
-from discogp.view import build_view
+from discogp.circuits.circuit import Circuit
+from discogp.drawing.view import build_view
 
 
 def graphml(circuit: Circuit, max_edges: int | None = None) -> bytes:

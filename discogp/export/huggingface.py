@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discogp.artifact import swap
-from discogp.circuit import Circuit
+from discogp.circuits.artifact import swap
+from discogp.circuits.circuit import Circuit
 from discogp.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _mask(opened: Opened, circuit: Circuit) -> None:
     """Set the parameters' entries that the circuit drops to 0, in place, and check the outcome by extraction."""
     import torch
 
-    from discogp.masks import circuit_weights, weight_fields
+    from discogp.engine.masks import circuit_weights, weight_fields
 
     assert circuit.weight_masks is not None
     wanted = circuit_weights(opened.extract(), circuit)
@@ -90,7 +90,7 @@ def _addresses(opened: Opened, parameters: Mapping[str, Tensor]) -> Iterator[tup
     """(mask name, which parameter, which entry of it) of every weight, the latter two in the weight's shape."""
     import torch
 
-    from discogp.masks import weight_fields
+    from discogp.engine.masks import weight_fields
 
     def extracted(value: Any) -> dict[str, Tensor]:
         made = {

@@ -1,1 +1,4 @@
-"""Ways to find a circuit, one file each."""
+"""Methods of circuit discovery.
+
+In: a model, `TaskData`, the method's settings. Out: `Progress` events, of which the last carries the circuit.
+"""

@@ -63,24 +63,6 @@ class KnownModel:
         command = f"python -m discogp models get {self.name}"
         return f"Get it with `{command}` ({self.size_mb} MB on disk, needs the network once)."
 
-    def get(self, report: Report | None = None) -> Path | str:
-        """Fetch the model unless it is here; return its location. Raises ModelError with the way out."""
-        if self.fetch:
-            return self.fetch(report)
-        if not self.available():
-            if self.where:
-                raise ModelError(f"Model {self.name!r} is missing. {self.how_to_get()}")
-            # Imported here: loading knows the hub's errors, and itself imports this module.
-            from discogp.models.loading import load_checkpoint
-
-            if report:
-                name = self.cached_hub_name()
-                report(f"Downloading {name} from the Hugging Face hub ({self.size_mb} MB)", 0.02)
-            load_checkpoint(self.name)
-        if report:
-            report("Ready", 1.0)
-        return self.location()
-
 
 def in_hub_cache(hub_name: str) -> bool:
     """Whether the hub's cache holds a model whole: config, weights in safetensors, tokenizer."""

@@ -48,11 +48,14 @@ def _turn(root: Path) -> Iterator[None]:
 
 def run_search(store: RunStore, run: Run) -> None:
     """Search, evaluate, save. Imports torch, so call it only in a process meant for computing."""
-    from discogp import checkpoint, load_model, save_circuit
-    from discogp.data import prepare
-    from discogp.discovery import config_from_dict, discover
-    from discogp.estimate import fitting
-    from discogp.evaluation import evaluate
+    from discogp.circuits.artifact import save_circuit
+    from discogp.discovery import discover
+    from discogp.engine.masked_transformer import load_model
+    from discogp.evaluation.scorer import evaluate
+    from discogp.methods.discogp.estimate import fitting
+    from discogp.methods.discogp.settings import config_from_dict
+    from discogp.prompts.prepare import prepare
+    from discogp.search import checkpoint
     from discogp.tasks import SplitSizes, get_task
 
     settings = run.settings

@@ -1,17 +1,9 @@
-"""Tasks: prompts, counterfactuals, splits. One file per task; a model is never imported here."""
+"""Tasks: prompts with right and wrong answers, counterfactuals, splits. A model is never imported here.
 
-from discogp.tasks import (  # noqa: F401 - importing a task's module registers it
-    agreement,
-    blimp,
-    capitals,
-    custom,
-    docstring,
-    gendered_pronoun,
-    greater_than,
-    induction,
-    ioi,
-    pararel,
-)
+In: the name of a task and its options. Out: `Splits` of `Example`s, texts still; `encode` turns them into `Prompts`,
+the token ids of one tokenizer. One file a task, in `generated/` or `from_files/`.
+"""
+
 from discogp.tasks.base import (
     Example,
     Splits,
@@ -27,7 +19,7 @@ from discogp.tasks.base import (
 from discogp.tasks.counterfactuals import paired
 from discogp.tasks.encoding import Encoded, Prompts, encode
 from discogp.tasks.fitting import fitted
-from discogp.tasks.pool import Pool, PooledTask
+from discogp.tasks.from_files.pool import Pool, PooledTask
 
 __all__ = [
     "Encoded",

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar, get_args, runtime_checkable
 
 from discogp.errors import TaskError
+from discogp.registry import Registry
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -100,7 +101,7 @@ class Task(Protocol):
 
 TaskFactory = Callable[..., Task]
 _F = TypeVar("_F", bound=TaskFactory)
-_factories: dict[str, TaskFactory] = {}
+_factories: Registry[TaskFactory] = Registry("task", ("discogp.tasks.generated", "discogp.tasks.from_files"), TaskError)
 _aliases: dict[str, str] = {}
 # Families with too many members for one line of an error.
 _LARGE = ("blimp", "pararel")
@@ -111,9 +112,9 @@ def register(name: str, *, aliases: Sequence[str] = ()) -> Callable[[_F], _F]:
 
     def decorate(factory: _F) -> _F:
         for key in (name, *aliases):
-            if key in _factories or key in _aliases:
-                raise TaskError(f"a task named {key!r} is registered already; give the new task another name")
-        _factories[name] = factory
+            if key in _aliases or (key != name and key in _factories):
+                raise TaskError(f"a task named {key!r} is registered already; give the new one another name")
+        _factories.add(name, factory)
         _aliases.update(dict.fromkeys(aliases, name))
         return factory
 
@@ -122,9 +123,7 @@ def register(name: str, *, aliases: Sequence[str] = ()) -> Callable[[_F], _F]:
 
 def unregister(name: str) -> None:
     """Forget a task and its aliases; for plug-ins and tests that clean up after themselves."""
-    if name not in _factories:
-        raise TaskError(f"cannot forget the task {name!r}: it is not registered; known: {', '.join(_factories)}")
-    del _factories[name]
+    _factories.remove(name)
     for alias in [alias for alias, target in _aliases.items() if target == name]:
         del _aliases[alias]
 
@@ -168,7 +167,7 @@ def option_names(name: str) -> tuple[str, ...]:
 
 def list_tasks() -> tuple[Task, ...]:
     """Every registered task with its default options, by name."""
-    return tuple(_factories[name]() for name in sorted(_factories))
+    return tuple(factory() for factory in _factories.values())
 
 
 def check_maximum(task: str, split: str, wanted: int, maximum: int) -> None:

@@ -9,9 +9,9 @@ import pytest
 import streamlit as st
 
 from discogp import paths
-from discogp.artifact import save_circuit
-from discogp.circuit import Circuit
-from discogp.graph import ComputationGraph
+from discogp.circuits.artifact import save_circuit
+from discogp.circuits.circuit import Circuit
+from discogp.circuits.graph import ComputationGraph
 
 METRICS = {
     name: {"accuracy": accuracy, "top1": 0.5, "kl": 0.25, "logit_diff": 1.5, "n": 8}

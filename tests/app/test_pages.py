@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import session
-from app.permalink import encode
-from app.toggles import Toggles
-from discogp.artifact import save_circuit
+from app.explore.permalink import encode
+from app.explore.toggles import Toggles
+from discogp.circuits.artifact import save_circuit
+from discogp.methods.discogp.settings import config_to_dict, preset
 from discogp.runs import RunSettings, RunStore
-from discogp.settings import config_to_dict, preset
+from tests.places import ROOT
 
-APP = Path(__file__).resolve().parents[2] / "app"
+APP = ROOT / "app"
 
 
 def page(name: str) -> AppTest:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from discogp.artifact import circuit_from_json
+from discogp.circuits.document import circuit_from_json
 
 pytestmark = pytest.mark.browser
 

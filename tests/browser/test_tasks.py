@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from tests.places import ROOT
+
 pytestmark = pytest.mark.browser
-EXAMPLE = Path(__file__).resolve().parents[2] / "assets" / "tasks" / "example.csv"
+EXAMPLE = ROOT / "assets" / "tasks" / "example.csv"
 
 
 def test_a_check_shows_the_models_figures(visit):

@@ -16,11 +16,11 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from discogp.artifact import circuit_from_json
-from discogp.circuit import Circuit
+from discogp.circuits.circuit import Circuit
+from discogp.circuits.document import circuit_from_json
+from discogp.circuits.graph import ComputationGraph
 from discogp.errors import ArtifactError, DiscoGPError, GraphError
 from discogp.export import FORMATS, MIME_TYPES, export, render
-from discogp.graph import ComputationGraph
 
 GRAPH = ComputationGraph(4, 8)
 HOSTILE = (

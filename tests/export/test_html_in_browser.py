@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from discogp.circuit import Circuit
+from discogp.circuits.circuit import Circuit
+from discogp.circuits.graph import ComputationGraph
 from discogp.export import export
-from discogp.graph import ComputationGraph
 
 pytestmark = pytest.mark.browser
 

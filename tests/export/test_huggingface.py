@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from discogp.ablation import run_circuit
-from discogp.artifact import save_circuit
-from discogp.circuit import Circuit
+from discogp.circuits.artifact import save_circuit
+from discogp.circuits.circuit import Circuit
 from discogp.cli import main
+from discogp.engine.masked_transformer import load_model
+from discogp.engine.masks import weight_fields
 from discogp.errors import ArtifactError
+from discogp.evaluation.session import run_circuit
 from discogp.export.huggingface import export_huggingface
-from discogp.masked_transformer import load_model
-from discogp.masks import weight_fields
 from discogp.models.architectures import ARCHITECTURES
 from tests.tiny_models import build_tiny, build_tiny_gpt2, build_tiny_llama
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from discogp.compute import plain_forward
+from discogp.engine.plain import plain_forward
 from discogp.models.architectures import ARCHITECTURES
 from discogp.models.loading import load_checkpoint
 from discogp.models.weights import ModelWeights

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from discogp.circuit import Circuit
+from discogp.circuits.circuit import Circuit
 from discogp.cli import main
 from discogp.discovery import discover
-from discogp.evaluation import evaluate
-from discogp.masked_transformer import MaskedTransformer, load_model
-from discogp.masks import edge_matrix
+from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.engine.masks import edge_matrix
+from discogp.engine.sparse_pass import sparse_logits
+from discogp.evaluation.scorer import evaluate
+from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
 from discogp.models.architectures import ARCHITECTURES
-from discogp.settings import PhaseConfig, SearchConfig, WeightConfig
-from discogp.sparse_pass import sparse_logits
+from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny
 
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
+README = ROOT / "README.md"
 
 
 def test_the_readme_shows_the_table() -> None:

@@ -11,6 +11,7 @@ from discogp import paths
 from discogp.errors import ModelError
 from discogp.models import registry
 from discogp.models.architectures import ARCHITECTURES
+from discogp.models.fetch import fetch
 from discogp.models.loading import load_checkpoint
 from tests.tiny_models import build_tiny_llama
 
@@ -58,7 +59,7 @@ def test_known_model_loads_from_its_folder(empty_home: Path) -> None:
     model = registry.get_model("smollm2-135m")
     assert model.available()
     steps: list[float] = []
-    assert model.get(lambda message, fraction: steps.append(fraction)) == model.location()
+    assert fetch(model, lambda message, fraction: steps.append(fraction)) == model.location()
     checkpoint = load_checkpoint("smollm2")
     assert (checkpoint.name, checkpoint.title) == ("smollm2-135m", "SmolLM2-135M-Instruct")
 
@@ -66,7 +67,7 @@ def test_known_model_loads_from_its_folder(empty_home: Path) -> None:
 def test_mini_missing_from_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "assets", lambda: tmp_path)
     with pytest.raises(ModelError, match="restore the folder"):
-        registry.get_model("mini").get()
+        fetch(registry.get_model("mini"))
     with pytest.raises(ModelError, match="restore the folder"):
         load_checkpoint("mini")
 

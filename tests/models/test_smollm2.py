@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from discogp.compute import plain_forward
+from discogp.engine.plain import plain_forward
 from discogp.errors import ModelError
 from discogp.models import smollm2
 

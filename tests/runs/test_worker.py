@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from discogp import paths
-from discogp.artifact import load_circuit
+from discogp.circuits.artifact import load_circuit
 from discogp.errors import ArtifactError
+from discogp.methods.discogp.settings import config_to_dict, preset
 from discogp.runs import Run, RunSettings, RunStore, cancel, launch, resume, start
-from discogp.settings import config_to_dict, preset
 
 needs_mini = pytest.mark.skipif(
     not (paths.assets() / "mini" / "config.json").is_file(), reason="the embedded model is not in assets/mini"

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from discogp.errors import TaskError
 from discogp.tasks import SplitSizes, encode, get_task, list_tasks
-from discogp.tasks.blimp import IDENTICAL, PARADIGMS, read_blimp
-
-from .words import word_tokenizer
+from discogp.tasks.from_files.blimp import IDENTICAL, PARADIGMS, read_blimp
+from tests.places import data_folder, needs
+from tests.tasks.words import word_tokenizer
 
 # The folder with BLiMP's .jsonl files; the data are not part of this repository, but may lie beside it.
-BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "blimp"
-FOLDER = Path(os.environ.get("DISCOGP_BLIMP") or BESIDE)
+FOLDER = data_folder("blimp")
 REAL = sorted(FOLDER.glob("*.jsonl"))
-needs_real = pytest.mark.skipif(not REAL, reason="BLiMP is not at hand: its folder in $DISCOGP_BLIMP")
+needs_real = needs(FOLDER)
 
 
 def line(good: str, bad: str, **fields: object) -> str:
@@ -110,7 +108,7 @@ def test_a_folder_is_looked_through(tmp_path: Path, place: str) -> None:
 
 
 def test_without_data_and_without_the_hub_it_says_where_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("discogp.tasks.published._out_of_reach_since", float("inf"))
+    monkeypatch.setattr("discogp.tasks.from_files.published._out_of_reach_since", float("inf"))
     with pytest.raises(TaskError, match=r"nyu-mll/blimp .*github\.com/alexwarstadt/blimp .*--data"):
         get_task("blimp/wh_island").splits(SplitSizes(), 0)
 

@@ -11,9 +11,8 @@ import pytest
 from discogp.errors import TaskError
 from discogp.paths import assets
 from discogp.tasks import Pool, SplitSizes, encode, get_task
-from discogp.tasks.custom import CONTRADICTION, REPEATED
-
-from .words import word_tokenizer
+from discogp.tasks.from_files.custom import CONTRADICTION, REPEATED
+from tests.tasks.words import word_tokenizer
 
 
 def pool(folder: Path, text: str | bytes, name: str = "mine.csv") -> Pool:

@@ -8,8 +8,7 @@ import torch
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, encode, get_task
 from discogp.tasks import encoding as encoding_module
-
-from .words import bos_adding_tokenizer, byte_tokenizer, word_tokenizer
+from tests.tasks.words import bos_adding_tokenizer, byte_tokenizer, word_tokenizer
 
 SHORT = Example("We saw", "You saw", (" Mary",), (" John",), "short")
 LONG = Example("We saw a dog with", "You saw a dog with", (" John", " Ann"), (" Mary",), "long")

@@ -12,15 +12,14 @@ import pytest
 
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, encode, fitted, get_task
-from discogp.tasks.agreement import DETERMINERS, TENSES
-from discogp.tasks.capitals import CAPITALS
-from discogp.tasks.docstring import ARGUMENTS
-from discogp.tasks.greater_than import EVENTS
-from discogp.tasks.induction import COMMON
-from discogp.tasks.lexicon import GENDERED, LANDMARKS, NAMES, PEOPLE, THINGS
-
-from .test_tasks import AGREEMENT, TASKS, words
-from .words import gpt2_style, llama_style, smollm2_style
+from discogp.tasks.generated.agreement import DETERMINERS, TENSES
+from discogp.tasks.generated.capitals import CAPITALS
+from discogp.tasks.generated.docstring import ARGUMENTS
+from discogp.tasks.generated.greater_than import EVENTS
+from discogp.tasks.generated.induction import COMMON
+from discogp.tasks.generated.lexicon import GENDERED, LANDMARKS, NAMES, PEOPLE, THINGS
+from tests.tasks.test_tasks import AGREEMENT, TASKS, words
+from tests.tasks.words import gpt2_style, llama_style, smollm2_style
 
 SPLITS = ("train", "validation", "test")
 SIZES = SplitSizes(200, 100, 200)

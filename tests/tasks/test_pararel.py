@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,12 @@ import pytest
 from discogp.errors import TaskError
 from discogp.tasks import SplitSizes, encode, get_task, list_tasks, paired
 from discogp.tasks.encoding import MULTI_TOKEN
-from discogp.tasks.pararel import RELATIONS, REPEATED
+from discogp.tasks.from_files.pararel import RELATIONS, REPEATED
+from tests.places import data_folder, needs
+from tests.tasks.words import word_tokenizer
 
-from .words import word_tokenizer
-
-BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "pararel"
-FOLDER = Path(os.environ.get("DISCOGP_PARAREL") or BESIDE)
-needs_real = pytest.mark.skipif(not FOLDER.is_dir(), reason="PARAREL is not at hand: its folder in $DISCOGP_PARAREL")
+FOLDER = data_folder("pararel")
+needs_real = needs(FOLDER)
 FACTS = [("Thailand", "Bangkok"), ("France", "Paris"), ("Peru", "Lima"), ("India", "New Delhi"), ("Texas", "Paris")]
 PATTERNS = ["[Y] is the capital of [X].", "The [X] town [Y] shines.", "The capital of [X] is [Y] ."]
 

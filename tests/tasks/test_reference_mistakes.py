@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from discogp.tasks import Example, SplitSizes, encode, get_task
-from discogp.tasks.blimp import read_blimp
 from discogp.tasks.encoding import GLUED
-
-from .test_tasks import TASKS
-from .words import bos_adding_tokenizer
+from discogp.tasks.from_files.blimp import read_blimp
+from tests.tasks.test_tasks import TASKS
+from tests.tasks.words import bos_adding_tokenizer
 
 
 def test_mistake_3_candidates_keep_their_leading_space_and_are_never_the_bos_token() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, Task, get_task, list_tasks, register, unregister
-from discogp.tasks.agreement import VERBS
-from discogp.tasks.ioi import OBJECTS, PLACES, combinations
-from discogp.tasks.lexicon import GENDERED
+from discogp.tasks.generated.agreement import VERBS
+from discogp.tasks.generated.ioi import OBJECTS, PLACES, combinations
+from discogp.tasks.generated.lexicon import GENDERED
 
 AGREEMENT = tuple(
     f"agreement/{kind}{ending}"

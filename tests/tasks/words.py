@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from discogp.models.mini_text import BOS, UNKNOWN, build_tokenizer
+from discogp.mini.text import BOS, UNKNOWN, build_tokenizer
 
 
 def word_tokenizer(*texts: str) -> PreTrainedTokenizerFast:

@@ -1,0 +1,186 @@
+"""The form of Discover: from the registries and the settings' metadata to a run's settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app.discover.forms import form
+from app.discover.run_panel import MASKS
+from app.text import plain
+from discogp.circuits.graph import ComputationGraph
+from discogp.errors import DiscoGPError, ModelError, TaskError
+from discogp.methods.discogp.settings import PRESETS, config_from_dict, config_to_dict, preset
+from discogp.models.registry import find, list_models
+from discogp.runs import RunSettings
+from discogp.tasks import SplitSizes, Task, get_task, list_tasks, option_names, task_options
+
+_KEEP = "session"  # what is chosen here outlives a visit to another page
+# Where a task's own prompts are read from, by the option that says so: label, help, whether it may be left out.
+_DATA = {
+    "path": (
+        "BLiMP file (optional)",
+        "A file in BLiMP's JSON-lines format, to use instead of the built-in text.",
+        True,
+    ),
+    "data": ("Published data", "The file of this task's published data, or a folder that has it.", False),
+    "file": ("Your prompts", "A CSV or JSONL file with the columns prompt, correct and wrong.", False),
+}
+_PRESET_HELP = {
+    "quick": "A first look: fewest steps.",
+    "balanced": "Good circuits in reasonable time.",
+    "thorough": "More steps, sparser circuits.",
+    "paper": "The settings of the paper as they stand, for comparison. They fail on deep models.",
+}
+
+
+def show() -> RunSettings | None:
+    """Draw the form; None (with the reason on the page) while something in it cannot be used."""
+    model = _model()
+    task = _task()
+    mask = st.segmented_control(
+        "What to mask", list(MASKS), default="edges", required=True, format_func=lambda m: MASKS[m].capitalize(),
+        key="search_mask", persist_state=_KEEP,
+        help="Edges between components, single weights, or first weights and then, with those held, edges.",
+    )  # fmt: skip
+    name = st.segmented_control(
+        "Preset", list(PRESETS), default="quick" if "quick" in PRESETS else PRESETS[0], required=True,
+        format_func=str.capitalize, key="search_preset", persist_state=_KEEP,
+        help="\n\n".join(f"**{p.capitalize()}**: {_PRESET_HELP[p]}" for p in PRESETS if p in _PRESET_HELP),
+    )  # fmt: skip
+    seed = st.number_input(
+        "Seed", min_value=0, max_value=2**31 - 1, value=0, step=1, key="search_seed", persist_state=_KEEP,
+        help="The same seed and settings give the same circuit. Another seed may give another circuit.",
+    )  # fmt: skip
+    if model is None or task is None:
+        return None
+    try:
+        n_edges = count_edges(model)
+        if n_edges is None:
+            st.caption("This model's size is known only once it is loaded; the settings are those for small models.")
+        start = preset(name, mask, n_edges or 0, seed=int(seed))  # type: ignore[arg-type]  # one of MASKS
+        with st.expander("All settings", icon=":material/tune:"):
+            sizes, only_known = _data()
+            config = form(
+                start,
+                f"search {mask} {name} {n_edges}",
+                skip={"mask", "seed", *unused(mask)},
+                columns=2,
+            )
+    except DiscoGPError as error:
+        st.error(plain(str(error)))
+        return None
+    return RunSettings(
+        model=model,
+        task=task.name,
+        config=config_to_dict(config),
+        task_options=task_options(task),
+        sizes=asdict(sizes),
+        only_known=only_known,
+    )
+
+
+def check(settings: RunSettings) -> None:
+    """What can be told wrong before a process is started; DiscoGPError says what."""
+    config_from_dict(dict(settings.config))
+    get_task(settings.task, **settings.task_options)
+    known = find(settings.model)
+    if known is not None and not known.available():
+        raise ModelError(f"{known.title} is not on this machine. {known.how_to_get()}")
+
+
+def _model() -> str | None:
+    known = {model.name: model for model in list_models()}
+
+    def label(name: str) -> str:
+        if name not in known:
+            return name
+        return known[name].title if known[name].available() else f"{known[name].title} (not on this machine)"
+
+    chosen = st.selectbox(
+        "Model", list(known), format_func=label, accept_new_options=True, key="search_model", persist_state=_KEEP,
+        help="Choose one, or type a Hugging Face name or the path of a model folder (families: see Models).",
+    )  # fmt: skip
+    if not chosen or not chosen.strip():
+        st.error("Choose a model, or type a name or a folder.")
+        return None
+    if chosen in known and not known[chosen].available():
+        st.info(known[chosen].how_to_get())
+    return chosen.strip()
+
+
+def _task() -> Task | None:
+    tasks = {task.name: task for task in list_tasks()}
+    name = st.selectbox(
+        "Task", list(tasks), index=list(tasks).index("ioi") if "ioi" in tasks else 0,
+        format_func=lambda n: tasks[n].title, key="search_task", persist_state=_KEEP,
+    )  # fmt: skip
+    task: Any = tasks[name]
+    st.caption(task.description)
+    option = next((known for known in _DATA if known in option_names(name)), None)
+    if option is None:
+        return task
+    label, help_text, optional = _DATA[option]
+    path = st.text_input(label, key=f"search_{option}", persist_state=_KEEP, help=help_text).strip()
+    if not path and optional:
+        return task
+    try:
+        place = Path(path).expanduser()
+        if not path or not (place.is_file() or (option == "data" and place.is_dir())):
+            raise TaskError(f"there is no file {path!r}; give the path of one on this machine" if path else help_text)
+        return get_task(name, **{option: str(place.resolve())})
+    except DiscoGPError as error:
+        st.error(plain(str(error)))
+        return None
+
+
+def _data() -> tuple[SplitSizes, bool]:
+    st.markdown("**Prompts**")
+    usual = SplitSizes()
+    cells = st.columns(3)
+    given = {}
+    for cell, (name, size) in zip(cells, usual.items(), strict=True):
+        key = f"search_{name}"
+        given[name] = cell.number_input(
+            name.capitalize(), min_value=8, max_value=4096, value=size, step=16, key=key, persist_state=_KEEP
+        )
+    only_known = st.toggle(
+        "Only prompts that the full model gets right", value=True, key="search_known", persist_state=_KEEP,
+        help="A circuit can only explain what the model does. The share kept is stated in the result.",
+    )  # fmt: skip
+    return SplitSizes(**given), only_known
+
+
+def unused(mask: str) -> set[str]:
+    """Groups of settings that a search of this mask does not read."""
+    return {"edges": {"weights"}, "weights": {"edges"}}.get(mask, set())
+
+
+def count_edges(model: str) -> int | None:
+    """Edges of a model's graph, from its config alone; None where that is not on this machine."""
+    known = find(model)
+    place = known.location() if known is not None else model
+    folder = Path(place).expanduser()
+    file = folder / "config.json" if folder.is_dir() else _hub_config(str(place))
+    try:
+        config = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+        layers = config.get("n_layer", config.get("num_hidden_layers"))
+        heads = config.get("n_head", config.get("num_attention_heads"))
+        return ComputationGraph(layers, heads).n_edges  # type: ignore[arg-type]  # GraphError for what is no number
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _hub_config(name: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # a path that is no folder
+        return None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,91 @@
+"""From the engine's outcomes to what the tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.tables import COLUMNS, ChangedPrompt, Row, share
+from discogp.circuits.circuit import Circuit
+
+if TYPE_CHECKING:
+    from app.loader import Bench
+    from discogp.evaluation.outcome import Outcome
+
+COMPLEMENT_OF = {"edges": "every other edge", "weights": "every other weight", "both": "every other edge and weight"}
+
+
+def numbers(metrics: Any) -> dict[str, float] | None:
+    """Metrics, as an object of the engine or as JSON of a file; None for what holds no number."""
+    if metrics is None:
+        return None
+    pick = metrics.get if isinstance(metrics, Mapping) else lambda key: getattr(metrics, key, None)
+    found = {column.key: pick(column.key) for column in COLUMNS}
+    return {key: float(value) for key, value in found.items() if isinstance(value, (int, float))} or None
+
+
+def saved_rows(circuit: Circuit, n_off: int) -> list[Row]:
+    """The table as the circuit's file tells it, before its model is there."""
+    made = circuit.provenance.get("metrics")
+    saved: Mapping[str, Any] = made if isinstance(made, Mapping) else {}
+    full, kept = numbers(saved.get("full")), numbers(saved.get("circuit"))
+    return _rows(circuit, full, kept, None, saved.get("complement"), n_off)
+
+
+def rows(circuit: Circuit, bench: Bench, outcome: Outcome | None, n_off: int) -> list[Row]:
+    """The table as computed; `outcome` is that of the circuit without what is off."""
+    session = bench.session
+    return _rows(
+        circuit,
+        numbers(session.full.metrics),
+        numbers(session.circuit.metrics),
+        numbers(outcome.metrics) if outcome is not None else None,
+        session.complement.metrics,
+        n_off,
+    )
+
+
+def _rows(
+    circuit: Circuit,
+    full: Mapping[str, float] | None,
+    kept: Mapping[str, float] | None,
+    without: Mapping[str, float] | None,
+    complement: Any,
+    n_off: int,
+) -> list[Row]:
+    sizes = f"{share(circuit.edge_density)} of edges"
+    if circuit.weight_density is not None:
+        sizes += f", {share(circuit.weight_density)} of weights"
+    off = f"{n_off} switched off" if n_off else "click an edge or a node"
+    return [
+        Row("Full model", "every edge", full, role="full"),
+        Row("Circuit", sizes, kept, role="circuit"),
+        Row("Circuit without", off, without, versus=kept, role="without"),
+        Row("Complement", COMPLEMENT_OF[circuit.searched], numbers(complement), role="complement"),
+    ]
+
+
+def changed_prompts(bench: Bench, outcome: Outcome) -> list[ChangedPrompt]:
+    """Prompts whose likeliest token, or whose right-over-wrong verdict, differs from the circuit's; worst first."""
+    full, before = bench.session.full, bench.session.circuit
+    changed = np.flatnonzero((outcome.top_token != before.top_token) | (outcome.correct != before.correct))
+    loss = (before.logit_diff - outcome.logit_diff)[changed]
+    found = []
+    for i in changed[np.argsort(-loss, kind="stable")].tolist():
+        example = bench.prompts.examples[i]
+        found.append(
+            ChangedPrompt(
+                prompt=example.prompt,
+                answer=" / ".join(word.strip() for word in example.correct[:3]),
+                full=bench.word(int(full.top_token[i])),
+                before=bench.word(int(before.top_token[i])),
+                after=bench.word(int(outcome.top_token[i])),
+                right_before=bool(before.correct[i]),
+                right_after=bool(outcome.correct[i]),
+                difference_before=float(before.logit_diff[i]),
+                difference_after=float(outcome.logit_diff[i]),
+            )
+        )
+    return found

@@ -1,0 +1,60 @@
+"""A circuit in words: title, one line of numbers, and the labels of parts and measures that every output uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from discogp.circuits.circuit import Circuit
+
+KIND_LABELS = MappingProxyType({"q": "query", "k": "key", "v": "value", "mlp": "MLP", "logits": "logits"})
+PART_LABELS = MappingProxyType({"full": "full model", "circuit": "circuit", "complement": "complement"})
+METRICS = MappingProxyType(
+    {"accuracy": "accuracy", "top1": "top-1", "kl": "KL (nats)", "logit_diff": "logit difference"}
+)
+
+
+def describe(circuit: Circuit) -> str:
+    """A title for people from the provenance: `gpt2 · ioi`."""
+    parts = [str(circuit.provenance[key]) for key in ("model", "task") if circuit.provenance.get(key)]
+    # A model may be a path; its last part is its name.
+    parts[:1] = [parts[0].rstrip("/").rpartition("/")[2] or parts[0]] if parts else []
+    return " · ".join(parts) or "Circuit"
+
+
+def summary(circuit: Circuit, n_shown: int) -> str:
+    """One line of numbers: edges kept, their share, weights kept, how many are drawn."""
+    parts = [f"{circuit.n_edges:,} of {circuit.graph.n_edges:,} edges ({percent(circuit.edge_density)})"]
+    if circuit.weight_density is not None:
+        parts.append(f"{percent(circuit.weight_density)} of the weights")
+    if circuit.unmasked_weights and circuit.searched_weight_density is not None:
+        parts.append(f"{percent(circuit.searched_weight_density)} of those searched")
+    parts.append(f"{circuit.ablation} ablation")
+    if n_shown < circuit.n_edges:
+        parts.append(f"the strongest {n_shown:,} drawn")
+    return " · ".join(parts)
+
+
+def metrics_of(circuit: Circuit) -> tuple[tuple[str, dict[str, float]], ...]:
+    """The provenance's numbers for the full model, the circuit and its complement; what is no number is left out."""
+    found = circuit.provenance.get("metrics")
+    rows = []
+    for part in ("full", "circuit", "complement"):
+        numbers = found.get(part) if isinstance(found, Mapping) else None
+        if isinstance(numbers, Mapping):
+            clean = {name: float(numbers[name]) for name in METRICS if _is_number(numbers.get(name))}
+            rows += [(part, clean)] if clean else []
+    return tuple(rows)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def percent(share: float) -> str:
+    """Two significant figures, so that a sparse circuit does not become `0 %`."""
+    value = 100 * share
+    digits = 0 if value >= 10 or value == 0 else 1 if value >= 1 else 2
+    return f"{value:.{digits}f} %"

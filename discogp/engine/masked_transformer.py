@@ -1,0 +1,177 @@
+"""MaskedTransformer: a model whose edges can be turned down, one by one, by a mask that is an argument.
+
+Axes: source s (P), reader r (R), batch b, position t, residual stream D, vocabulary V.
+The input of reader r is Σ_s [m(s→r)·x_s + (1−m(s→r))·x̃_s], with x̃ the ablation's replacement (arXiv 2407.03779,
+section 3): zero, the mean over data, or the activation on the paired counterfactual prompt.
+How the pass works, and why it is fast, is told in `masked_pass`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from discogp.circuits.graph import ComputationGraph
+from discogp.engine.folded import FoldedWeights
+from discogp.engine.masked_pass import DifferentiablePass, MaskedPass
+from discogp.engine.plain import plain_forward
+from discogp.engine.replacement import Replacement
+from discogp.engine.workspace import Workspace
+from discogp.errors import ConfigError, ModelError
+from discogp.models.weights import ModelWeights
+from discogp.terms import Precision
+
+if TYPE_CHECKING:
+    from discogp.models.loading import Checkpoint
+
+
+class MaskedTransformer:
+    """A loaded model and its computation graph. Immutable: masks are arguments, parameters are never written to."""
+
+    def __init__(self, weights: ModelWeights, name: str, tokenizer: Any = None, bos_id: int | None = None) -> None:
+        self.weights = weights
+        self.config = weights.config
+        shape = weights.config
+        self.graph = ComputationGraph(shape.n_layers, shape.n_heads, shape.parallel, joint_heads=shape.post_norms)
+        self.folded = FoldedWeights.of(weights)
+        self.valid = torch.from_numpy(self.graph.exists).to(weights.embed)
+        """[R, P], 1 where the graph has an edge."""
+        self.name = name
+        self.tokenizer = tokenizer
+        self.bos_id = bos_id
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> MaskedTransformer:
+        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id)
+
+    def in_precision(self, precision: Precision) -> MaskedTransformer:
+        """This model, or a copy of it whose weights and activations are bf16."""
+        if precision == "fp32":
+            return self
+        return MaskedTransformer(self.weights.to(dtype=torch.bfloat16), self.name, self.tokenizer, self.bos_id)
+
+    @property
+    def device(self) -> torch.device:
+        return self.weights.embed.device
+
+    def check_tokens(self, tokens: Tensor) -> Tensor:
+        """The tokens on the model's device; ModelError for a shape or an id that the model does not have."""
+        tokens = torch.as_tensor(tokens)
+        if tokens.ndim != 2 or 0 in tokens.shape or tokens.is_floating_point():
+            raise ModelError(
+                f"tokens have shape {tuple(tokens.shape)} and dtype {tokens.dtype}; they must be whole numbers "
+                "[batch, position] with at least one of each"
+            )
+        if tokens.shape[1] > self.config.max_positions:
+            raise ModelError(
+                f"{tokens.shape[1]} positions; {self.name} takes at most {self.config.max_positions}; use shorter ones"
+            )
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= self.config.d_vocab:
+            raise ModelError(
+                f"token id {low if low < 0 else high} is outside {self.name}'s 0–{self.config.d_vocab - 1}"
+            )
+        return tokens.to(self.device)
+
+    @torch.no_grad()
+    def logits(self, tokens: Tensor, last: Tensor | None = None) -> Tensor:
+        """The unmasked model: logits [b, t, V], or [b, V] at positions `last` [b]."""
+        return plain_forward(self.weights, self.check_tokens(tokens), last)
+
+    @torch.no_grad()
+    def source_outputs(self, tokens: Tensor, folded: FoldedWeights | None = None) -> Tensor:
+        """[P, b, t, D] what every source of the unmasked model writes (centred for LayerNorm models)."""
+        folded = folded or self.folded
+        out = folded.source.embed.new_empty(self.graph.n_sources, *tokens.shape, self.config.d_model)
+        plain_forward(folded.source, tokens, last=torch.zeros_like(tokens[:, 0]), sources=out)
+        return folded.centre(out)
+
+    def replacement(
+        self,
+        ablation: str,
+        tokens: Tensor,
+        counterfactual: Tensor | None,
+        lengths: Tensor | None = None,
+        folded: FoldedWeights | None = None,
+    ) -> Replacement | None:
+        """x̃ of an ablation for these tokens: None for zero.
+
+        resample: the outputs on `counterfactual`, same shape as tokens. mean: each source's mean output over all
+        prompts and positions (padding left out) of `counterfactual`, or of `tokens` if there is none.
+        """
+        if ablation == "zero":
+            return None
+        if ablation == "resample":
+            if counterfactual is None:
+                raise ConfigError(
+                    "resample ablation needs counterfactual prompts of the same lengths; give them, or use zero or mean"
+                )
+            counterfactual = self.check_tokens(counterfactual)
+            if counterfactual.shape != tokens.shape:
+                raise ConfigError(
+                    f"counterfactual tokens have shape {tuple(counterfactual.shape)}; they must be of the prompts' "
+                    f"shape {tuple(tokens.shape)}"
+                )
+            return Replacement(self.source_outputs(counterfactual, folded))
+        if ablation == "mean":
+            data = tokens if counterfactual is None else self.check_tokens(counterfactual)
+            outputs = self.source_outputs(data, folded)
+            if lengths is None:
+                return Replacement(outputs.mean((1, 2), keepdim=True))
+            real = torch.arange(data.shape[1], device=data.device) < lengths[:, None]
+            return Replacement((outputs * real[..., None]).sum((1, 2), keepdim=True) / real.sum())
+        raise ConfigError(f"ablation is {ablation!r}; allowed: zero, mean, resample")
+
+    def masked(
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        *,
+        last: Tensor | None = None,
+        replacement: Replacement | None = None,
+        folded: FoldedWeights | None = None,
+        candidates: Tensor | None = None,
+        workspace: Workspace | None = None,
+        recompute: bool = False,
+    ) -> Tensor:
+        """Logits with every edge scaled by `mask` [R, P] (0 off, 1 on, between: a mixture), differentiable in the mask.
+
+        [b, t, V]; [b, V] at the positions `last` [b]; [b, C] at `last` for the token ids `candidates` [b, C].
+        Entries of the mask outside the graph are not read and get no gradient. With a `workspace`, the
+        backward pass must come before the next masked pass in it. `recompute`: less memory for a tenth more time, see
+        `MaskedPass`.
+        """
+        shape = (self.graph.n_readers, self.graph.n_sources)
+        if tuple(mask.shape) != shape:
+            raise ConfigError(
+                f"the edge mask has shape {tuple(mask.shape)}; this model's is {shape}, readers by sources"
+            )
+        tape = torch.is_grad_enabled() and mask.requires_grad
+        run = MaskedPass(
+            self.graph,
+            self.valid,
+            folded or self.folded,
+            tokens,
+            last,
+            replacement,
+            candidates,
+            workspace or Workspace(),
+            tape,
+            recompute,
+        )
+        if tape:
+            logits = DifferentiablePass.apply(mask, run)
+            assert isinstance(logits, Tensor)
+            return logits
+        with torch.no_grad():
+            return run.forward(mask)
+
+
+def load_model(name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu") -> MaskedTransformer:
+    """A known model by name, a Hugging Face folder, or a model of the hub, ready for masks. ModelError if it cannot."""
+    from discogp.models.loading import load_checkpoint
+
+    return MaskedTransformer.from_checkpoint(load_checkpoint(name_or_path, device))

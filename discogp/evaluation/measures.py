@@ -1,0 +1,34 @@
+"""What is measured on a prompt's logits. Source of the measures: arXiv 2407.03779, section 4.
+
+Axes: prompt b, vocabulary V, right answers C, wrong answers W (token ids, −1 pads prompts with fewer).
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def candidate_logits(logits: Tensor, ids: Tensor) -> Tensor:
+    """Logits [b, C] of the candidate ids [b, C] out of the vocabulary's [b, V]; −inf where the id is padding."""
+    return logits.gather(1, ids.clamp_min(0)).masked_fill(ids < 0, float("-inf"))
+
+
+def kl_divergence(full_log_probs: Tensor, logits: Tensor) -> Tensor:
+    """KL(full ‖ circuit) [b] over the whole vocabulary, from the full model's log-probabilities [b, V]."""
+    return F.kl_div(logits.log_softmax(-1), full_log_probs, reduction="none", log_target=True).sum(-1)
+
+
+def logit_difference(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    """[b] mean logit of the right answers less that of the wrong ones."""
+    return _mean(logits, correct) - _mean(logits, wrong)
+
+
+def answers_right(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
+    """[b] bool: the best right answer is strictly above the best wrong one, so tied logits count as wrong."""
+    return candidate_logits(logits, correct).amax(1) > candidate_logits(logits, wrong).amax(1)
+
+
+def _mean(logits: Tensor, ids: Tensor) -> Tensor:
+    given = ids >= 0
+    return (logits.gather(1, ids.clamp_min(0)) * given).sum(1) / given.sum(1)

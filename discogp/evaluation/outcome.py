@@ -1,0 +1,62 @@
+"""The figures of a circuit as plain data: of every prompt, of a split, and of circuit, complement and full model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Means over `n` prompts. accuracy, top1: 0–1; kl: nats; logit_diff: logits, right minus wrong."""
+
+    accuracy: float
+    top1: float
+    kl: float
+    logit_diff: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a model, or a part of it, did on every prompt [b]."""
+
+    correct: NDArray[np.bool_]
+    top_token: NDArray[np.int64]
+    top_is_right: NDArray[np.bool_]
+    logit_diff: NDArray[np.float32]
+    kl: NDArray[np.float32]
+
+    @property
+    def metrics(self) -> Metrics:
+        return Metrics(
+            accuracy=float(self.correct.mean()),
+            top1=float(self.top_is_right.mean()),
+            kl=float(self.kl.mean()),
+            logit_diff=float(self.logit_diff.mean()),
+            n=len(self.correct),
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One circuit on one split: the full model, the circuit alone, and the complement of what was searched."""
+
+    full: Metrics
+    circuit: Metrics
+    complement: Metrics
+    edge_density: float
+    weight_density: float | None
+    n_edges: int
+    searched_weight_density: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The circuit's figures at the top level, the complement's with a prefix, the full model's beneath `full`."""
+        flat: dict[str, Any] = asdict(self.circuit)
+        flat |= {f"complement_{k}": v for k, v in asdict(self.complement).items() if k != "n"}
+        flat |= {"edge_density": self.edge_density, "weight_density": self.weight_density, "n_edges": self.n_edges}
+        flat["searched_weight_density"] = self.searched_weight_density
+        return flat | {name: asdict(getattr(self, name)) for name in ("full", "circuit", "complement")}

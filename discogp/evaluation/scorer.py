@@ -1,0 +1,202 @@
+"""Scoring a circuit on prompts: does it do the task, does the rest not, and how far is it from the model.
+
+Axes: prompt b, vocabulary V, edge e. Accuracy: share of prompts whose right answer's logit is above the wrong
+one's. Top-1: share whose most likely token of the whole vocabulary is a right answer. KL: KL(full ‖ circuit) at the
+last position over the whole vocabulary, in nats, mean over prompts. Logit difference: right minus wrong, mean.
+Source of the measures: arXiv 2407.03779, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discogp.circuits.circuit import Circuit
+from discogp.engine.folded import FoldedWeights
+from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.masks import circuit_weights, edge_matrix
+from discogp.engine.replacement import Replacement
+from discogp.engine.sparse_pass import SparseRunner
+from discogp.engine.workspace import Workspace
+from discogp.errors import ArtifactError, ConfigError
+from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference
+from discogp.evaluation.outcome import Evaluation, Outcome
+from discogp.tasks.encoding import Prompts
+from discogp.terms import Ablation
+
+# Above this share of kept edges almost every node is alive, and the dense pass is the quicker one.
+_SPARSE_BELOW = 0.25
+_BATCH_BYTES = 800_000_000
+_CACHED_REPLACEMENT_BYTES = 500_000_000
+
+
+def evaluation_batch(model: MaskedTransformer, length: int) -> int:
+    """How many prompts of `length` tokens are evaluated at once."""
+    per_token = 4 * model.config.d_model * (model.graph.n_sources + 4 * model.graph.readers_per_layer)
+    return max(1, int(_BATCH_BYTES / (per_token * length)))
+
+
+class Scorer:
+    """Runs circuits of one model on one split. Holds what does not depend on the circuit: the full model's answers.
+
+    `folded`: the weights that circuits run on (a sheaf's kept weights), the model's own by default; the full model
+    that KL compares with is always the unmasked one, and may be taken from another scorer of the same split (`like`).
+    With mean ablation the mean is over the split's prompts.
+    """
+
+    def __init__(
+        self,
+        model: MaskedTransformer,
+        prompts: Prompts,
+        ablation: Ablation = "zero",
+        folded: FoldedWeights | None = None,
+        like: Scorer | None = None,
+    ) -> None:
+        if ablation == "resample" and prompts.counterfactual is None:
+            raise ConfigError(
+                "resample ablation needs a counterfactual for every prompt, and this task has none; use zero or mean"
+            )
+        self.model = model
+        self.ablation: Ablation = ablation
+        self.folded = folded or model.folded
+        self.prompts = prompts.to(model.device)
+        self.workspace = like.workspace if like else Workspace()
+        self.batch_size = evaluation_batch(model, prompts.tokens.shape[1])
+        self.batches = list(self.prompts.batches(self.batch_size))
+        self.full_log_probs = (
+            like.full_log_probs
+            if like
+            else [model.logits(batch.tokens, batch.last).log_softmax(-1) for batch in self.batches]
+        )
+        size = 4 * model.config.d_model * model.graph.n_sources * self.prompts.tokens.numel()
+        self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
+        self._replacements: dict[int, Replacement | None] = {}
+        self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None
+        self.full = like.full if like else self.collect(iter(self.full_log_probs))
+
+    def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
+        """What the model does with these edges [E] only."""
+        if self.runs_sparsely(edge_mask):
+            finals = (self.runner(i).run(edge_mask, workspace=self.workspace).final for i in range(len(self.batches)))
+            return self.collect(self.folded.unembed(final) for final in finals)
+        return self.collect(self._dense_logits(edge_matrix(self.model.graph, edge_mask, self.model.device)))
+
+    def runs_sparsely(self, edge_mask: NDArray[np.bool_]) -> bool:
+        return bool(edge_mask.mean() < _SPARSE_BELOW)
+
+    def runner(self, index: int) -> SparseRunner:
+        """Runs circuits on one of the batches."""
+        batch = self.batches[index]
+        replacement = self._replacement(index, batch)
+        return SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
+
+    @torch.no_grad()
+    def _dense_logits(self, matrix: Tensor) -> Iterator[Tensor]:
+        for index, batch in enumerate(self.batches):
+            yield self.model.masked(
+                batch.tokens,
+                matrix,
+                last=batch.last,
+                replacement=self._replacement(index, batch),
+                folded=self.folded,
+                workspace=self.workspace,
+            )
+
+    def replacement(self, tokens: Tensor, counterfactual: Tensor | None) -> Replacement | None:
+        """What flows along ablated edges for any tokens [b, t]; the means are this split's."""
+        if self.ablation != "resample":
+            return self._mean
+        return self.model.replacement("resample", tokens, counterfactual, folded=self.folded)
+
+    def _replacement(self, index: int, batch: Prompts) -> Replacement | None:
+        if self.ablation != "resample":
+            return self._mean
+        if index not in self._replacements:
+            made = self.replacement(batch.tokens, batch.counterfactual)
+            if not self._keep_replacements:
+                return made
+            self._replacements[index] = made
+        return self._replacements[index]
+
+    def collect(self, all_logits: Iterator[Tensor]) -> Outcome:
+        """The outcome that the logits [b, V] of every batch in turn amount to."""
+        columns: list[list[NDArray[Any]]] = [[], [], [], [], []]
+        for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
+            top = logits.argmax(-1)
+            values = (
+                answers_right(logits, batch.correct, batch.wrong),
+                top,
+                (top[:, None] == batch.correct).any(1),
+                logit_difference(logits, batch.correct, batch.wrong),
+                kl_divergence(full, logits),
+            )
+            for column, value in zip(columns, values, strict=True):
+                column.append(value.cpu().numpy())
+        return Outcome(*(np.concatenate(column) for column in columns))
+
+
+def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: FoldedWeights) -> Replacement:
+    """Each source's mean output over all prompts and positions, padding left out: [P, 1, 1, D]."""
+    total, count = None, 0
+    for batch in batches:
+        part = model.replacement("mean", batch.tokens, None, batch.lengths, folded)
+        assert part is not None
+        n = int(batch.lengths.sum())
+        total = part.sources * n if total is None else total + part.sources * n
+        count += n
+    assert total is not None
+    return Replacement(total / count)
+
+
+class Evaluator:
+    """Scores any number of circuits of one model on one split; what they share is computed once."""
+
+    def __init__(self, model: MaskedTransformer, prompts: Prompts, ablation: Ablation = "zero") -> None:
+        self.model = model
+        self.base = Scorer(model, prompts, ablation)
+
+    def scorer(self, circuit: Circuit) -> Scorer:
+        """A scorer on the circuit's own weights. ArtifactError if circuit and model do not belong together."""
+        check_fits(self.model, circuit)
+        if circuit.weight_masks is None:
+            return self.base
+        folded = FoldedWeights.of(circuit_weights(self.model.weights, circuit))
+        return Scorer(self.model, self.base.prompts, self.base.ablation, folded, like=self.base)
+
+    def complement(self, circuit: Circuit) -> Outcome:
+        """The complement of what was searched: of the edges, of the weights, or of both."""
+        complement = circuit.complement()
+        return self.scorer(complement).outcome(complement.edge_mask)
+
+    def evaluate(self, circuit: Circuit) -> Evaluation:
+        return Evaluation(
+            full=self.base.full.metrics,
+            circuit=self.scorer(circuit).outcome(circuit.edge_mask).metrics,
+            complement=self.complement(circuit).metrics,
+            edge_density=circuit.edge_density,
+            weight_density=circuit.weight_density,
+            n_edges=circuit.n_edges,
+            searched_weight_density=circuit.searched_weight_density,
+        )
+
+
+def evaluate(
+    model: MaskedTransformer, circuit: Circuit, prompts: Prompts, ablation: Ablation | None = None
+) -> Evaluation:
+    """All the figures of a circuit on a split; `ablation` overrides the one the circuit was found with."""
+    return Evaluator(model, prompts, ablation or circuit.ablation).evaluate(circuit)
+
+
+def check_fits(model: MaskedTransformer, circuit: Circuit) -> None:
+    """ArtifactError unless the circuit is one of this model's graph."""
+    if circuit.graph != model.graph:
+        ours, theirs = model.graph, circuit.graph
+        raise ArtifactError(
+            f"the circuit is of a graph of {theirs.n_layers} layers × {theirs.n_heads} heads; {model.name} has "
+            f"{ours.n_layers} × {ours.n_heads}. Load the model that the circuit was found in"
+        )

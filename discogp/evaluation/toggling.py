@@ -1,0 +1,138 @@
+"""A circuit asked again and again with a few edges changed: one edge after the other, or each of them in turn.
+
+Axes: edge e, prompt b, vocabulary V. The circuit's nodes' outputs are kept, so that only what lies downstream of a
+change is computed (see `sparse_pass`). Leaving out every edge in turn gives every core circuits of its own, so that
+none waits for another, and reads the answers of many circuits at once; of those that compute the same, not at all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discogp.engine.lanes import Lanes
+from discogp.engine.sparse_pass import State
+from discogp.engine.workspace import Workspace
+from discogp.evaluation.outcome import Outcome
+from discogp.evaluation.readout import read_out
+from discogp.evaluation.scorer import Scorer
+
+_KEPT_BYTES = 400_000_000
+_ROWS_READ_TOGETHER = 1024
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What a circuit does without one of its edges (`edge`: its index).
+
+    `change` [b]: KL(circuit ‖ circuit without it) in nats; `changed` [b]: whether the likeliest token or the
+    right-over-wrong verdict is another.
+    """
+
+    edge: int
+    outcome: Outcome
+    change: NDArray[np.float32]
+    changed: NDArray[np.bool_]
+
+
+class _Own(threading.local):
+    """Buffers of a thread's own."""
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
+
+
+class Toggler:
+    """One circuit on a scorer's prompts, ready to be run with other edges. Threads may share it.
+
+    Those that ask for an outcome take turns; leaving out every edge goes on beside them, in buffers of its own. Kept
+    are the outputs of the circuit's live nodes, batch by batch until `_KEPT_BYTES` are used; the batches beyond, and
+    circuits so dense that the scorer runs them densely, are run afresh each time.
+    """
+
+    def __init__(self, scorer: Scorer, edge_mask: NDArray[np.bool_]) -> None:
+        self.scorer, self.edge_mask = scorer, edge_mask
+        self._states: dict[int, State] = {}
+        self._kept_bytes = 0
+        self._workspace = Workspace()
+        self._lock = threading.Lock()
+
+    def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
+        """What the model does with these edges [E] only; the quicker, the less differs from the circuit."""
+        scorer = self.scorer
+        with self._lock:
+            if not scorer.runs_sparsely(edge_mask):
+                return scorer.outcome(edge_mask)
+            finals = (
+                scorer.runner(index).run(edge_mask, self._kept(index), self._workspace).final
+                for index in range(len(scorer.batches))
+            )
+            return scorer.collect(scorer.folded.unembed(final) for final in finals)
+
+    def leave_one_out(self, edges: Sequence[int], progress: Progress | None = None) -> tuple[LeftOut, ...]:
+        """The circuit without each of these edges in turn, in their order.
+
+        `progress` is called with how many of all runs are done; what it raises ends the work (to cancel it).
+        """
+        done, total = 0, len(edges) * len(self.scorer.batches)
+        parts: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in edges]
+        folded, own = self.scorer.folded, _Own()
+        lanes = Lanes(torch.get_num_threads() if self.scorer.model.device.type == "cpu" else 1)
+        for index, batch in enumerate(self.scorer.batches):
+            runner = self.scorer.runner(index)
+            with self._lock:
+                base = self._kept(index) or runner.run(self.edge_mask)
+            references = (self.scorer.full_log_probs[index], folded.unembed(base.final).log_softmax(-1))
+            before = read_out(folded, base.final[None], batch, references)
+            same = tuple(column[0].cpu().numpy() for column in before.columns)
+            same = (*same[:-1], np.zeros_like(same[-1]), np.zeros(len(batch), dtype=bool))
+            together = max(1, _ROWS_READ_TOGETHER // len(batch))
+            for start in range(0, len(edges), together):
+                chosen = edges[start : start + together]
+                finals = lanes.map(
+                    lambda edge, runner=runner, base=base: runner.run(self._without(edge), base, own.workspace).final,
+                    chosen,
+                )
+                other = [place for place, final in enumerate(finals) if final is not base.final]
+                for place in range(len(chosen)):
+                    parts[start + place].append(same)
+                if other:
+                    reading = read_out(folded, torch.stack([finals[place] for place in other]), batch, references)
+                    changed = (reading.top_token != before.top_token) | (reading.correct != before.correct)
+                    columns = [column.cpu().numpy() for column in (*reading.columns, changed)]
+                    for i, place in enumerate(other):
+                        parts[start + place][-1] = tuple(column[i] for column in columns)
+                done += len(chosen)
+                if progress is not None:
+                    progress(done, total)
+        return tuple(_left_out(edge, found) for edge, found in zip(edges, parts, strict=True))
+
+    def _without(self, edge: int) -> NDArray[np.bool_]:
+        mask = self.edge_mask.copy()
+        mask[edge] = False
+        return mask
+
+    def _kept(self, index: int) -> State | None:
+        """The circuit's own state on a batch, None if there is no room for it."""
+        if index not in self._states:
+            runner, config = self.scorer.runner(index), self.scorer.model.config
+            plan = runner.plan(self.edge_mask)
+            size = 4 * runner.tokens.numel() * len(plan.live) * (config.d_model + 3 * config.d_head)
+            if self._kept_bytes + size > _KEPT_BYTES:
+                return None
+            self._kept_bytes += size
+            self._states[index] = runner.run(self.edge_mask)
+        return self._states[index]
+
+
+def _left_out(edge: int, batches: list[tuple[NDArray[Any], ...]]) -> LeftOut:
+    *columns, change, changed = (np.concatenate(column) for column in zip(*batches, strict=True))
+    return LeftOut(edge, Outcome(*columns), change, changed)

@@ -1,0 +1,210 @@
+"""The search over edges: a mask over readers and sources, on weights that are held fixed.
+
+Axes: reader r (R), source s (P), batch b. Both losses of a step use one sample of the mask, m for the kept pass and
+1−m for the complement. The mask is a leaf of those passes; the slope of the relaxed sample and the sparsity term's
+gradient, both known in closed form, are applied afterwards, so no graph is kept over the mask logits. Mask logits are
+fp32 whatever the model is. Source: arXiv 2407.03779, equations 3–8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discogp.engine.folded import FoldedWeights
+from discogp.engine.lanes import Lanes
+from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.masks import apply_weight_masks, edge_matrix, edge_vector
+from discogp.engine.replacement import Replacement
+from discogp.engine.workspace import Workspace
+from discogp.evaluation.scorer import mean_replacement
+from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
+from discogp.methods.discogp.phase import Candidate, Losses, Phase, adamw, parts
+from discogp.methods.discogp.sampling import sample
+from discogp.methods.discogp.settings import SearchConfig
+from discogp.tasks.encoding import Prompts
+from discogp.terms import Ablation, Objective
+
+# Keep probabilities under which attribution is averaged: the model just broken enough to tell edges apart.
+_ATTRIBUTION_KEEP = (1.0, 0.97, 0.93, 0.88, 0.8)
+_ATTRIBUTION_PROMPTS = 16
+
+Result = TypeVar("Result")
+
+
+def candidates(batch: Prompts) -> tuple[Tensor, Tensor, Tensor]:
+    """(token ids [b, C+W], places of the right ones [b, C], of the wrong ones [b, W]); −1 is padding in the latter."""
+    n_right, n_wrong = batch.correct.shape[1], batch.wrong.shape[1]
+    ids = torch.cat([batch.correct, batch.wrong], 1)
+    places = torch.arange(n_right + n_wrong, device=ids.device).expand_as(ids).masked_fill(ids < 0, -1)
+    return ids.clamp_min(0), places[:, :n_right], places[:, n_right:]
+
+
+class EdgePhase(Phase):
+    """Mask logits [R, P] over edges, on weights that are held fixed."""
+
+    name = "edges"
+
+    def __init__(
+        self,
+        model: MaskedTransformer,
+        train: Prompts,
+        search: SearchConfig,
+        generator: torch.Generator,
+        weight_masks: Mapping[str, NDArray[np.bool_]] | None = None,
+    ) -> None:
+        self.model, self.config, self.micro_batch = model, search.edges, search.micro_batch
+        self.objective: Objective = search.objective
+        self.ablation: Ablation = search.ablation
+        self.recompute = search.recompute
+        self.generator, self.weight_masks = generator, weight_masks
+        self.kept, self.reversed = model.folded, model.folded
+        if weight_masks is not None:
+            kept = {name: torch.tensor(mask, device=model.device) for name, mask in weight_masks.items()}
+            self.kept = FoldedWeights.of(apply_weight_masks(model.weights, kept))
+            # The complement of "both" reverses both, so it runs on the weights that were not kept.
+            reversed_masks = {name: ~mask for name, mask in kept.items()}
+            self.reversed = FoldedWeights.of(apply_weight_masks(model.weights, reversed_masks))
+        self.graph = model.graph
+        self.valid = edge_matrix(self.graph, np.ones(self.graph.n_edges), model.device)
+        size = min(search.batch_size, len(train))
+        self.lanes = Lanes.for_batch(min(size, self.micro_batch or size), model.device)
+        self.workspaces = [Workspace() for _ in range(self.lanes.n)]
+        self.means: dict[int, Replacement] = {}
+        if self.ablation == "mean":
+            batches = list(train.batches(64))
+            for folded in {id(self.kept): self.kept, id(self.reversed): self.reversed}.values():
+                self.means[id(folded)] = mean_replacement(model, batches, folded)
+        self.logits = self._initial_logits(train)
+        self.optimizer = adamw([self.logits], self.config)
+
+    def _initial_logits(self, train: Prompts) -> Tensor:
+        config, shape = self.config, self.valid.shape
+        noise = torch.randn(shape, generator=self.generator, device=self.valid.device) * config.initial_spread
+        logits = config.initial_logit + noise
+        if config.attribution_span > 0:
+            scores = edge_vector(self.graph, self._attribution(train))
+            ranks = np.empty(len(scores))
+            ranks[np.argsort(scores, kind="stable")] = np.linspace(0, 1, len(scores))
+            logits += config.attribution_span * edge_matrix(self.graph, ranks**3, self.valid.device)
+        return logits.requires_grad_()
+
+    def _attribution(self, train: Prompts) -> Tensor:
+        """[R, P] mean |dL/d mask| over nearly full random masks: how edges matter while the model still works."""
+        batch = train.subset(range(min(_ATTRIBUTION_PROMPTS, len(train))))
+        total = torch.zeros_like(self.valid)
+        for keep in _ATTRIBUTION_KEEP:
+            drawn = torch.rand(self.valid.shape, generator=self.generator, device=self.valid.device)
+            mask = (drawn < keep).float() * self.valid
+
+            def run(part: Prompts, _: slice, workspace: Workspace, mask: Tensor = mask) -> Tensor:
+                leaf = mask.clone().requires_grad_()
+                full = self.model.logits(part.tokens, part.last).log_softmax(-1)
+                loss = self._faithfulness(leaf, part, full, workspace) * (len(part) / len(batch))
+                return torch.autograd.grad(loss, leaf)[0]
+
+            gradient = torch.zeros_like(mask)
+            for part, _ in parts(batch, self.micro_batch):
+                for _, found in self._in_lanes(part, run):
+                    gradient += found
+            total += gradient.abs()
+        return total
+
+    def _replacement(self, folded: FoldedWeights, batch: Prompts) -> Replacement | None:
+        if self.ablation == "mean":
+            return self.means[id(folded)]
+        return self.model.replacement(self.ablation, batch.tokens, batch.counterfactual, folded=folded)
+
+    def _faithfulness(
+        self, mask: Tensor, batch: Prompts, full_log_probs: Tensor | None, workspace: Workspace
+    ) -> Tensor:
+        ids, right, wrong = candidates(batch)
+        task_only = self.objective == "task"
+        logits = self.model.masked(
+            batch.tokens,
+            mask,
+            last=batch.last,
+            replacement=self._replacement(self.kept, batch),
+            folded=self.kept,
+            candidates=ids if task_only else None,
+            workspace=workspace,
+            recompute=self.recompute,
+        )
+        if task_only:
+            return faithfulness_loss(logits, None, right, wrong, "task")
+        return faithfulness_loss(logits, full_log_probs, batch.correct, batch.wrong, self.objective)
+
+    def _completeness(self, mask: Tensor, batch: Prompts, workspace: Workspace) -> Tensor:
+        ids, right, wrong = candidates(batch)
+        logits = self.model.masked(
+            batch.tokens,
+            self.valid - mask,
+            last=batch.last,
+            replacement=self._replacement(self.reversed, batch),
+            folded=self.reversed,
+            candidates=ids,
+            workspace=workspace,
+            recompute=self.recompute,
+        )
+        return completeness_loss(logits, right, wrong)
+
+    def begin(self, step: int) -> None:
+        drawn = sample(self.logits.detach(), self.config.temperature, self.config.noise_at(step), self.generator)
+        self._slope = drawn.slope
+        self._mask = drawn.hard * self.valid
+        self._gradient = torch.zeros_like(self._mask)
+        self._completeness_weight = self.config.completeness_at(step)
+
+    def _in_lanes(
+        self, batch: Prompts, run: Callable[[Prompts, slice, Workspace], Result]
+    ) -> list[tuple[float, Result]]:
+        """`run` on parts of a batch side by side, each with a workspace of its own: (share of the batch, result)."""
+        lanes = list(zip(parts(batch, -(-len(batch) // self.lanes.n)), self.workspaces, strict=False))
+        found = self.lanes.map(lambda lane: run(*lane[0], lane[1]), lanes)
+        return [(len(part) / len(batch), result) for ((part, _), _), result in zip(lanes, found, strict=True)]
+
+    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
+        def run(part: Prompts, places: slice, workspace: Workspace) -> tuple[Losses, Tensor]:
+            known = None if full_log_probs is None else full_log_probs[places]
+            return self._passes(part, known, share * len(part) / len(batch), workspace)
+
+        losses = Losses.none(batch.tokens.device)
+        for of_batch, (found, gradient) in self._in_lanes(batch, run):
+            losses = losses + found.scaled(of_batch)
+            self._gradient += gradient
+        return losses
+
+    def _passes(
+        self, batch: Prompts, full_log_probs: Tensor | None, share: float, workspace: Workspace
+    ) -> tuple[Losses, Tensor]:
+        """Kept and complement pass; the losses, and `share` of their gradients [R, P]."""
+        mask = self._mask.clone().requires_grad_()
+        faithful = self._faithfulness(mask, batch, full_log_probs, workspace)
+        (share * faithful).backward()
+        complete = torch.zeros_like(faithful)
+        if self._completeness_weight > 0:
+            complete = self._completeness(mask, batch, workspace)
+            (share * self._completeness_weight * complete).backward()
+        assert mask.grad is not None
+        return Losses(faithful.detach(), complete.detach()), mask.grad
+
+    def gradients(self) -> list[Tensor]:
+        return [self._gradient]
+
+    def update(self, step: int) -> float:
+        (gradient,) = self.gradients()
+        keep = self.logits.detach().sigmoid()
+        sparsity = self.config.sparsity_at(step) / self.graph.n_edges
+        self.logits.grad = gradient * self._slope + (sparsity * keep * (1 - keep)) * self.valid
+        self.optimizer.step()
+        return float((keep * self.valid).sum()) / self.graph.n_edges
+
+    def candidate(self) -> Candidate:
+        logits = edge_vector(self.graph, self.logits).astype(np.float32)
+        # An edge without a way to the logits changes nothing in the circuit; to count it would be vanity.
+        return Candidate(self.graph.reaching_logits(logits > 0), logits, self.weight_masks)

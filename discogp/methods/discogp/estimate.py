@@ -1,0 +1,245 @@
+"""How much memory and time a search will take, before it is started.
+
+Memory is counted from the sizes of the buffers that the engine allocates; time is measured, by taking one step of each
+phase and multiplying. Axes: tokens in flight n, sources P, readers a layer r, residual stream D, vocabulary V.
+Figures are of what the search adds to a process that has loaded the model; in bytes inside, in MB outside.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from discogp.circuits.circuit import Circuit
+from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.errors import ConfigError
+from discogp.evaluation.scorer import Evaluator, evaluation_batch
+from discogp.methods.discogp.edge_phase import EdgePhase
+from discogp.methods.discogp.phase import Phase
+from discogp.methods.discogp.settings import SearchConfig
+from discogp.methods.discogp.weight_phase import WeightPhase
+from discogp.methods.discogp.weight_units import WeightUnits
+from discogp.models.weights import ModelConfig
+from discogp.prompts.prepare import TaskData
+
+_MB = 2**20
+# Of what is free, how much a search may plan with: the system and the page need some as well.
+_SHARE = 0.85
+# Copies of the logits that a loss over the whole vocabulary keeps for its backward pass.
+_LOGIT_COPIES = 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will add: memory by part and as a whole, what is free (MB), time (s, None if not measured).
+
+    `micro_batch`: prompts that will go through the model at once.
+    """
+
+    parts_mb: Mapping[str, float]
+    available_mb: float
+    micro_batch: int
+    seconds: float | None = None
+
+    @property
+    def memory_mb(self) -> float:
+        return sum(self.parts_mb.values())
+
+    @property
+    def fits(self) -> bool:
+        return self.memory_mb <= self.available_mb * _SHARE
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "memory_mb": round(self.memory_mb),
+            "parts_mb": {name: round(value) for name, value in self.parts_mb.items()},
+            "available_mb": round(self.available_mb),
+            "fits": self.fits,
+            "micro_batch": self.micro_batch,
+            "seconds": None if self.seconds is None else round(self.seconds, 1),
+        }
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {value:,.0f}" for name, value in self.parts_mb.items())
+        time_ = "" if self.seconds is None else f"; about {self.seconds:,.0f} s"
+        return (
+            f"about {self.memory_mb:,.0f} MB more ({parts}) of {self.available_mb:,.0f} MB free, "
+            f"{self.micro_batch} prompts at a time{time_}"
+        )
+
+
+def available_mb(device: torch.device) -> float:
+    """Free memory of a GPU; on a CPU what the system can give, less where a container's limit is tighter."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / _MB
+    # Where only the whole is told (macOS), half of it.
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _MB / 2
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        free = float(lines["MemAvailable"].split()[0]) / 1024
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (text := limit.read_text(encoding="ascii").strip()).isdigit():
+        free = min(free, (int(text) - int(used.read_text(encoding="ascii"))) / _MB)
+    return free
+
+
+def estimate(
+    model: MaskedTransformer, data: TaskData, config: SearchConfig, memory_limit_mb: float | None = None
+) -> Estimate:
+    """Memory of a search with these settings; with `micro_batch` 0, of the largest that fits."""
+    free = available_mb(model.device) if memory_limit_mb is None else memory_limit_mb
+    most = min(config.batch_size, len(data.train))
+    size = min(config.micro_batch, most) or most
+    found = Estimate(_parts(model, data, config, size), free, size)
+    while not found.fits and not config.micro_batch and size > 1:
+        size = -(-size // 2)
+        found = Estimate(_parts(model, data, config, size), free, size)
+    return found
+
+
+def fitting(
+    model: MaskedTransformer, data: TaskData, config: SearchConfig, memory_limit_mb: float | None = None
+) -> SearchConfig:
+    """The settings with a micro-batch that fits. ConfigError, with what would fit, if none does."""
+    found = estimate(model, data, config, memory_limit_mb)
+    if found.fits:
+        whole = config.micro_batch or found.micro_batch == min(config.batch_size, len(data.train))
+        return config if whole else replace(config, micro_batch=found.micro_batch)
+    ways = {
+        "micro_batch=1": {"micro_batch": 1},
+        "recompute=true": {"micro_batch": 1, "recompute": True},
+        "weights.granularity=neuron": {"weights": replace(config.weights, granularity="neuron"), "recompute": True},
+        "mask=edges": {"mask": "edges", "micro_batch": 1, "recompute": True},
+    }
+    would = [
+        name
+        for name, changes in ways.items()
+        if estimate(model, data, replace(config, **changes), memory_limit_mb).fits  # type: ignore[arg-type]
+    ]
+    advice = f"these settings would fit: {' or '.join(would)}" if would else "take a smaller model or fewer prompts"
+    raise ConfigError(f"this search does not fit into memory: {found}; {advice}")
+
+
+def measured(model: MaskedTransformer, data: TaskData, config: SearchConfig, found: Estimate) -> Estimate:
+    """The estimate with its time: one step of each phase and one evaluation are taken, and thrown away."""
+    config = replace(config, micro_batch=found.micro_batch)
+    train, searched = data.train.to(model.device), model.in_precision(config.precision)
+    began = time.monotonic()
+    evaluator = Evaluator(model, data.validation, config.ablation)
+    seconds = time.monotonic() - began
+    kinds: dict[str, list[type[EdgePhase] | type[WeightPhase]]]
+    kinds = {"edges": [EdgePhase], "weights": [WeightPhase], "both": [WeightPhase, EdgePhase]}
+    for kind in kinds[config.mask]:
+        began = time.monotonic()
+        phase = kind(searched, train, config, torch.Generator(device=model.device).manual_seed(config.seed))
+        seconds += time.monotonic() - began
+        seconds += phase.config.steps * _step_seconds(phase, model, data, config)
+        seconds += config.evaluations * _evaluation_seconds(evaluator, phase, model)
+        del phase
+    return replace(found, seconds=seconds)
+
+
+def _step_seconds(phase: Phase, model: MaskedTransformer, data: TaskData, config: SearchConfig) -> float:
+    batch = data.train.subset(range(min(config.batch_size, len(data.train)))).to(model.device)
+    full = None if config.objective == "task" else model.logits(batch.tokens, batch.last).log_softmax(-1)
+    times = []
+    for step in range(3):  # the first fills caches and buffers
+        began = time.monotonic()
+        phase.step(batch, full, step)
+        times.append(time.monotonic() - began)
+    return min(times[1:])
+
+
+def _evaluation_seconds(evaluator: Evaluator, phase: Phase, model: MaskedTransformer) -> float:
+    candidate = phase.candidate()
+    searched = "edges" if candidate.weight_masks is None else "weights"
+    circuit = Circuit(
+        model.graph, candidate.edge_mask, candidate.edge_logits, candidate.weight_masks, searched=searched
+    )
+    began = time.monotonic()
+    evaluator.evaluate(circuit)
+    return time.monotonic() - began
+
+
+# ------------------------------------------------------------------- memory
+
+
+def _parts(model: MaskedTransformer, data: TaskData, config: SearchConfig, micro_batch: int) -> dict[str, float]:
+    """Bytes by part, of the phase that takes more. What one step or one evaluation has freed serves the next."""
+    length = data.train.tokens.shape[1]
+    one = (model, micro_batch, length, config)
+    phases: list[dict[str, float]] = []
+    if config.mask != "edges":
+        phases.append({"masks": _weight_masks(model, config), "passing": _plain_step(*one)})
+    if config.mask != "weights":
+        folded = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * _element(model, config)
+        phases.append({"masks": folded, "buffers": _edge_buffers(*one), "passing": _edge_step(*one)})
+    for phase in phases:
+        if config.precision == "bf16":
+            # The copy of the model that is searched, plain and folded.
+            phase["masks"] += 2 * (model.weights.n_params + model.weights.n_maskable_params)
+        phase["passing"] = max(phase["passing"], _evaluation(model, data, config))
+        if config.objective != "task":
+            phase["full model's answers"] = len(data.train) * model.config.d_vocab * 4
+    largest = max(phases, key=lambda phase: sum(phase.values()))
+    return {name: value / _MB for name, value in largest.items()}
+
+
+def _element(model: MaskedTransformer, config: SearchConfig) -> int:
+    return model.weights.embed.element_size() if config.precision == "fp32" else 2
+
+
+def _weight_masks(model: MaskedTransformer, config: SearchConfig) -> float:
+    """Logits, gradient and two moments in fp32, the sample in a byte; and the weights that the model runs on."""
+    units = WeightUnits(model.weights, config.weights)
+    return units.n_units * 17 + sum(covered.weight.numel() for covered in units.carriers()) * _element(model, config)
+
+
+def _edge_buffers(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
+    """The masked pass's workspaces, which stay."""
+    graph, wide = model.graph, model.graph.readers_per_layer
+    inputs = wide if config.recompute else (graph.n_layers - 1) * wide + 2 * graph.n_heads
+    rows = 3 * graph.n_sources + inputs + 2 * wide
+    return _element(model, config) * rows * prompts * length * model.config.d_model
+
+
+def _edge_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
+    """What autograd keeps of every block, and counterfactuals' outputs."""
+    shape, n = model.config, prompts * length
+    other = model.graph.n_sources * shape.d_model if config.ablation == "resample" else 0
+    kept = _element(model, config) * n * (shape.n_layers * _kept_by_a_block(shape) + other)
+    return kept + _losses(shape, prompts, config)
+
+
+def _plain_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
+    shape = model.config
+    blocks = 1 if config.recompute else shape.n_layers
+    kept = blocks * (_kept_by_a_block(shape) + 4 * shape.d_model) + shape.n_layers * shape.d_model
+    return _element(model, config) * prompts * length * kept + _losses(shape, prompts, config)
+
+
+def _kept_by_a_block(shape: ModelConfig) -> int:
+    """Numbers a token: queries, keys and values before and after bias and rotation, attention's output; the MLP's."""
+    attention = 8 * shape.n_heads * shape.d_head
+    return attention + shape.d_mlp * (4 if shape.gated else 2) + shape.d_model
+
+
+def _losses(shape: ModelConfig, prompts: int, config: SearchConfig) -> float:
+    return 0 if config.objective == "task" else 4 * _LOGIT_COPIES * prompts * shape.d_vocab
+
+
+def _evaluation(model: MaskedTransformer, data: TaskData, config: SearchConfig) -> float:
+    """A dense run of the one and a sparse run of the other of circuit and complement, on the weights of each."""
+    graph, prompts, length = model.graph, len(data.validation), data.validation.tokens.shape[1]
+    batch = min(prompts, evaluation_batch(model, length))
+    rows, element = 2 * graph.n_sources + graph.readers_per_layer + 2, model.weights.embed.element_size()
+    weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * element
+    answers = 4 * model.config.d_vocab * (prompts + 4 * batch)
+    return element * rows * batch * length * model.config.d_model + answers + weights

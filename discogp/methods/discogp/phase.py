@@ -1,0 +1,141 @@
+"""What a search phase is: one kind of mask, taught step by step.
+
+A step is `begin` (draw its masks), `accumulate` once for every part of the batch, and `update`. Losses are means over
+prompts, so a part counts with its share of them, and the sum over parts is the gradient of the whole batch: the mask
+drawn is the same for all. Between the last part and the update, several processes can add up what they have.
+L = L_faithful + λ_c·L_complete + λ_s·L_sparse (arXiv 2407.03779, equations 5–8).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from discogp.methods.discogp.settings import PhaseConfig
+from discogp.tasks.encoding import Prompts
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Means over the prompts of a batch, or of a part of one, in nats. Scalars, left on their device."""
+
+    faithfulness: Tensor
+    completeness: Tensor
+
+    @classmethod
+    def none(cls, device: torch.device) -> Losses:
+        """Those of no prompts, to add to."""
+        return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
+    def scaled(self, share: float) -> Losses:
+        return Losses(self.faithfulness * share, self.completeness * share)
+
+    def __add__(self, other: Losses) -> Losses:
+        return Losses(self.faithfulness + other.faithfulness, self.completeness + other.completeness)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Losses of one step (nats; sparsity: expected density, 0–1)."""
+
+    faithfulness: float
+    completeness: float
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The thresholded masks at some step: plain data, cheap to keep. Edge logits [E]."""
+
+    edge_mask: NDArray[np.bool_]
+    edge_logits: NDArray[np.float32] | None
+    weight_masks: Mapping[str, NDArray[np.bool_]] | None
+
+
+class Phase(ABC):
+    """One kind of mask under search."""
+
+    name: ClassVar[str]
+    config: PhaseConfig
+    micro_batch: int
+    """Prompts that go through the model at once; 0: the whole batch."""
+    logits: Tensor
+    """The mask logits, which `optimizer` moves."""
+    optimizer: torch.optim.Optimizer
+
+    @abstractmethod
+    def begin(self, step: int) -> None:
+        """Draw the masks of a step (from 0) and forget the gradients of the one before."""
+
+    @abstractmethod
+    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
+        """Kept and complement pass on a part of the batch; adds `share` (0–1) of its gradients. The part's losses.
+
+        `full_log_probs` [b, V]: the full model's, where the objective needs them.
+        """
+
+    @abstractmethod
+    def gradients(self) -> list[Tensor]:
+        """What has been accumulated, one tensor a mask; whoever adds to them in place changes the update."""
+
+    @abstractmethod
+    def update(self, step: int) -> float:
+        """Slope of the samples, sparsity term, optimizer. The expected density, 0–1, before the update."""
+
+    @abstractmethod
+    def candidate(self) -> Candidate: ...
+
+    def state(self) -> dict[str, Any]:
+        """All that a later `load_state` needs to go on as if nothing had happened; tensors are not copies."""
+        return {"logits": self.logits.detach(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            self.logits.copy_(state["logits"])
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
+
+    def step(
+        self,
+        batch: Prompts,
+        full_log_probs: Tensor | None,
+        step: int,
+        reduce: Callable[[list[Tensor]], None] = lambda tensors: None,
+        of: int | None = None,
+    ) -> StepReport:
+        """One optimiser step, `micro_batch` prompts at a time.
+
+        With several processes, `batch` is this one's part of a batch of `of` prompts, and `reduce` adds tensors up
+        over all of them, in place.
+        """
+        self.begin(step)
+        total = of or len(batch)
+        losses = Losses.none(batch.tokens.device)
+        for part, places in parts(batch, self.micro_batch):
+            share = len(part) / total
+            known = None if full_log_probs is None else full_log_probs[places]
+            losses = losses + self.accumulate(part, known, share).scaled(share)
+        figures = torch.stack([losses.faithfulness, losses.completeness])
+        reduce([*self.gradients(), figures])
+        density = self.update(step)
+        faithfulness, completeness = figures.tolist()
+        return StepReport(faithfulness, completeness, density)
+
+
+def parts(batch: Prompts, size: int) -> Iterator[tuple[Prompts, slice]]:
+    """Consecutive parts of at most `size` prompts (0: all in one), and their places in the batch; none of none."""
+    step = size or max(len(batch), 1)
+    for start in range(0, len(batch), step):
+        places = slice(start, min(start + step, len(batch)))
+        whole = places == slice(0, len(batch))
+        yield (batch if whole else batch.subset(range(places.start, places.stop))), places
+
+
+def adamw(parameters: list[Tensor], config: PhaseConfig) -> torch.optim.AdamW:
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)

@@ -1,0 +1,98 @@
+"""What is measured on: models of a shape with random weights (speed does not depend on them), and random prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.errors import ConfigError
+from discogp.models.loading import usable_device
+from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
+from discogp.tasks.base import Example
+from discogp.tasks.encoding import Prompts
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Layers, heads, d_model, d_mlp, vocabulary, and the batch that the shape is usually measured with."""
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_mlp: int
+    d_vocab: int
+    batch: int
+    length: int = 16
+
+
+SHAPES = {"gpt2-small": Shape(12, 12, 768, 3072, 50257, 16), "small": Shape(6, 8, 256, 1024, 5000, 32)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of a shape and a batch of prompts on it."""
+
+    name: str
+    model: MaskedTransformer
+    prompts: Prompts
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def setting(self) -> str:
+        batch, length = self.prompts.tokens.shape
+        return f"{self.name}, {self.model.graph.n_edges:,} edges, batch {batch} × {length} tokens, {self.device}"
+
+
+def case(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Case:
+    """ConfigError for an unknown shape, a number below 1 or a device that is not there."""
+    if shape not in SHAPES:
+        raise ConfigError(f"there is no shape {shape!r}; allowed: {', '.join(SHAPES)}")
+    for name, value in (("batch", batch), ("length", length), ("repeats", repeats)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    where = usable_device(device)
+    size, positions = batch or SHAPES[shape].batch, length or SHAPES[shape].length
+    model = random_model(SHAPES[shape], where)
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, model.config.d_vocab, (size, positions), generator=generator)
+    answers = torch.randint(0, model.config.d_vocab, (size, 2), generator=generator)
+    lengths = torch.full((size,), positions)
+    examples = (Example("random tokens", None, (" right",), (" wrong",)),) * size
+    prompts = Prompts(tokens, lengths, None, answers[:, :1], answers[:, 1:], examples).to(model.device)
+    return Case(shape, model, prompts)
+
+
+def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0) -> MaskedTransformer:
+    """A GPT-2-architecture model of a shape, with small random weights."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*size: int) -> Tensor:
+        return (torch.randn(*size, generator=generator) * 0.02).to(device)
+
+    heads, d, hidden = shape.n_heads, shape.d_model, shape.d_mlp
+    d_head = d // heads
+    config = ModelConfig(
+        "gpt2", shape.n_layers, heads, heads, d, d_head, hidden, shape.d_vocab, 1024, "layer", 1e-5, "gelu_tanh",
+        gated=False,
+    )  # fmt: skip
+
+    def layer() -> LayerWeights:
+        return LayerWeights(
+            norm1=1 + normal(d), norm1_bias=normal(d), q=normal(heads, d, d_head), k=normal(heads, d, d_head),
+            v=normal(heads, d, d_head), o=normal(heads, d_head, d), q_bias=normal(heads, d_head),
+            k_bias=normal(heads, d_head), v_bias=normal(heads, d_head), o_bias=normal(d), norm2=1 + normal(d),
+            norm2_bias=normal(d), mlp_in=normal(d, hidden), mlp_in_bias=normal(hidden), mlp_gate=None,
+            mlp_gate_bias=None, mlp_out=normal(hidden, d), mlp_out_bias=normal(d),
+        )  # fmt: skip
+
+    weights = ModelWeights(
+        config, normal(shape.d_vocab, d), normal(1024, d), tuple(layer() for _ in range(shape.n_layers)),
+        1 + normal(d), normal(d), normal(d, shape.d_vocab),
+    )  # fmt: skip
+    return MaskedTransformer(weights, "random")

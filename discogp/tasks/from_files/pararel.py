@@ -1,0 +1,151 @@
+"""PARAREL: facts of one relation ("The capital of Thailand is" -> " Bangkok"), the answer chosen among the relation's.
+
+The prompt is the relation's first pattern that ends in the object, up to there. The right answer is the object, the
+wrong ones are the objects of the relation's other facts; those that are several tokens are no candidates. The
+counterfactual is another subject of the same split with as many tokens and another object.
+
+Source: Elazar et al. 2021 (arXiv 2102.01017), after T-REx and LAMA: `trex_lms_vocab/P36.jsonl` has the facts,
+`pattern_data/graphs_json/P36.jsonl` the patterns. The 21 relations are those of arXiv 2407.03779.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from discogp.errors import TaskError
+from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines
+from discogp.tasks.from_files.pool import Pool, split_pool
+from discogp.tasks.from_files.published import published_file
+
+RELATIONS: Mapping[str, str] = {
+    "P19": "place of birth",
+    "P20": "place of death",
+    "P30": "continent",
+    "P36": "capital",
+    "P37": "official language",
+    "P103": "native language",
+    "P127": "owner",
+    "P136": "genre",
+    "P138": "named after",
+    "P140": "religion",
+    "P159": "headquarters",
+    "P176": "manufacturer",
+    "P264": "record label",
+    "P279": "subclass of",
+    "P364": "original language of a film or programme",
+    "P407": "language of a work",
+    "P413": "position played",
+    "P449": "original broadcaster",
+    "P495": "country of origin",
+    "P740": "place of foundation",
+    "P1376": "capital of",
+}
+REPEATED = "the fact stands in an earlier line"
+
+
+@dataclass(frozen=True)
+class PararelRelation:
+    """One relation. `data`: its file of facts, or a folder that has PARAREL's files."""
+
+    relation: str
+    data: str | Path | None = None
+    source = "PARAREL (Elazar et al. 2021, arXiv 2102.01017; MIT), facts of T-REx"
+    needs = "PARAREL's files, and objects that are one token each; facts whose object is not are dropped."
+
+    @property
+    def name(self) -> str:
+        return f"pararel/{self.relation}"
+
+    @property
+    def title(self) -> str:
+        return f"PARAREL {self.relation}, {RELATIONS[self.relation]}"
+
+    @property
+    def description(self) -> str:
+        return (
+            f"Facts of one relation ({RELATIONS[self.relation]}): the object of a fact, among the objects of all. "
+            "The counterfactual prompt has another subject."
+        )
+
+    def pool(self) -> Pool:
+        """See `PooledTask.pool`."""
+        file = f"{self.relation}.jsonl"
+        given = Path(self.data).expanduser() if self.data is not None else None
+        # Given the file of facts itself, its patterns lie where PARAREL has them, two folders beside.
+        folder = given.resolve().parent.parent if given is not None and given.is_file() else given
+        facts = published_file("pararel", f"trex_lms_vocab/{file}", given)
+        patterns = published_file("pararel", f"pattern_data/graphs_json/{file}", folder)
+        rows = _facts(facts, facts.stat().st_mtime_ns)
+        pattern = _pattern(patterns)
+        objects = dict.fromkeys(found for _, found in rows)
+        if len(objects) < 2:
+            raise TaskError(f"the PARAREL file {str(facts)!r} has one object only, so there is no wrong answer")
+        others = {one: tuple(f" {other}" for other in objects if other != one) for one in objects}
+        distinct = dict.fromkeys(rows)
+        examples = tuple(
+            Example(pattern.replace("[X]", subject), None, (f" {found}",), others[found], group=found)
+            for subject, found in distinct
+        )
+        several = sum(n > 1 for n in Counter(subject for subject, _ in distinct).values())
+        notes = ()
+        if several:
+            notes = (
+                f"{self.name}: {several} subjects have several objects; each is an item of its own, in which the "
+                "others count as wrong",
+            )
+        repeats = len(rows) - len(distinct)
+        return Pool(examples, {REPEATED: repeats} if repeats else {}, notes, paired=True)
+
+    def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
+        """See `PooledTask.split`."""
+        families = ((lambda e: e.prompt, "No subject is in more than one split; answers are."),)
+        return split_pool(self.name, examples, families, sizes, seed)
+
+    def splits(self, sizes: SplitSizes, seed: int) -> Splits:
+        """See `Task.splits`."""
+        return self.split(self.pool().examples, sizes, seed)
+
+
+def _register(relation: str) -> None:
+    def make(data: str | Path | None = None) -> PararelRelation:
+        return PararelRelation(relation, data)
+
+    register(f"pararel/{relation}")(make)
+
+
+for _relation in RELATIONS:
+    _register(_relation)
+
+
+@lru_cache(maxsize=4)
+def _facts(path: Path, changed: int) -> tuple[tuple[str, str], ...]:
+    """(subject, object) of every line."""
+    problems = Problems(path, "PARAREL file")
+    facts = []
+    for number, row in json_objects(read_text_lines(path, "PARAREL file", problems), problems):
+        values = [row.get(key) for key in ("sub_label", "obj_label")]
+        for key, value in zip(("sub_label", "obj_label"), values, strict=True):
+            if not isinstance(value, str) or not value.strip():
+                problems.add(number, f"the field {key!r} must be a name, got {value!r:.60}")
+        if all(isinstance(value, str) and value.strip() for value in values):
+            facts.append((str(values[0]).strip(), str(values[1]).strip()))
+    problems.raise_if_any()
+    return tuple(facts)
+
+
+def _pattern(path: Path) -> str:
+    """What stands before the object in the first pattern that ends with it, or else in the first that has it last."""
+    problems = Problems(path, "PARAREL pattern file")
+    rows = json_objects(read_text_lines(path, "PARAREL pattern file", problems), problems)
+    patterns = [row["pattern"] for _, row in rows if isinstance(row.get("pattern"), str)]
+    problems.raise_if_any()
+    usable = [pattern for pattern in patterns if -1 < pattern.find("[X]") < pattern.find("[Y]")]
+    ending = [pattern for pattern in usable if pattern.rstrip(" .").endswith("[Y]")]
+    if not usable:
+        raise TaskError(f"the PARAREL pattern file {str(path)!r} has no pattern in which [X] comes before [Y]")
+    return (ending or usable)[0].partition("[Y]")[0].rstrip()

@@ -1,0 +1,25 @@
+"""The words of the field that are written in files and settings, as types. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Ablation = Literal["zero", "mean", "resample"]
+"""What flows along an ablated edge: nothing, the source's mean over the data, or its counterfactual's output."""
+
+Searched = Literal["edges", "weights", "both"]
+"""What a search masks, hence what a complement reverses."""
+
+Objective = Literal["task", "kl", "both"]
+"""Faithfulness as cross-entropy of the candidates, as full-vocabulary KL to the full model, or their sum."""
+
+Precision = Literal["fp32", "bf16"]
+"""What a search computes in."""
+
+Granularity = Literal["weight", "neuron", "head"]
+"""Which weights share a mask logit."""
+
+ATTENTION = ("q", "k", "v", "o")
+MLP = ("in", "gate", "out")
+COMPONENTS = ATTENTION + MLP
+"""The weight matrices of a block, as they stand in the names of weight masks: a{l}.q … a{l}.o, m{l}.in … m{l}.out."""

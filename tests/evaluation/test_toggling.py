@@ -1,0 +1,134 @@
+"""Toggles and leave-one-out give what separate evaluations give, on mixed lengths, several batches, and sheaves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from discogp import AblationSession, load_model
+from discogp.circuits.circuit import Circuit
+from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.masks import weight_fields
+from discogp.evaluation import scorer, toggling
+from discogp.evaluation.outcome import Outcome
+from discogp.evaluation.scorer import Evaluator
+from discogp.tasks import Example, Prompts
+from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
+
+N = 7
+
+
+@pytest.fixture(scope="module", params=[build_tiny_gpt2, build_tiny_llama], ids=["gpt2", "llama"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
+    return load_model(request.param(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(params=["one batch", "several batches", "no room"])
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param != "one batch":
+        monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 80 * 6 * 3)
+    if request.param == "no room":
+        monkeypatch.setattr(toggling, "_KEPT_BYTES", 60_000)  # for some of the batches
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def prompts() -> Prompts:
+    generator = torch.Generator().manual_seed(3)
+    tokens, other = torch.randint(0, 97, (2, N, 6), generator=generator)
+    lengths = torch.tensor([6, 3, 5, 1, 6, 2, 4])
+    correct = torch.randint(0, 48, (N, 2), generator=generator)
+    correct[::2, 1] = -1
+    wrong = torch.randint(48, 97, (N, 3), generator=generator)
+    wrong[1::2, 2] = -1
+    examples = tuple(Example(f"w{i}", f"w{i + 1}", (" w1",), (" w2",)) for i in range(N))
+    return Prompts(tokens, lengths, other, correct, wrong, examples)
+
+
+def circuit_of(model: MaskedTransformer, ablation: str, density: float, seed: int = 0) -> Circuit:
+    """A circuit; with mean ablation, a sheaf."""
+    rng = np.random.default_rng(seed)
+    kept = rng.random(model.graph.n_edges) < density
+    masks = {name: rng.random(tensor.shape) < 0.8 for name, _, _, tensor in weight_fields(model.weights)}
+    return Circuit(model.graph, kept, weight_masks=masks if ablation == "mean" else None, ablation=ablation)  # type: ignore[arg-type]
+
+
+def same(got: Outcome, expected: Outcome) -> None:
+    assert got.correct.tolist() == expected.correct.tolist()
+    assert got.top_token.tolist() == expected.top_token.tolist()
+    assert got.top_is_right.tolist() == expected.top_is_right.tolist()
+    np.testing.assert_allclose(got.logit_diff, expected.logit_diff, atol=1e-4)
+    np.testing.assert_allclose(got.kl, expected.kl, atol=1e-4)
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
+def test_without_is_a_separate_evaluation(model, prompts, room, ablation, monkeypatch):
+    circuit = circuit_of(model, ablation, 0.15)
+    session = AblationSession(model, circuit, prompts)
+    assert (len(session._evaluator.base.batches) > 2) == (room != "one batch")
+    yardstick = Evaluator(model, prompts, circuit.ablation).scorer(circuit)
+    names = list(circuit.edges)
+    node = circuit.graph.edge(names[0]).target
+    asked = ([], names[:1], names[3:9], [node], ["m1", names[-1]], names)
+    with monkeypatch.context() as dense:
+        dense.setattr(scorer, "_SPARSE_BELOW", 0)
+        expected = [yardstick.outcome(circuit.without(off).edge_mask) for off in asked]
+    for off, right in zip(asked, expected, strict=True):
+        same(session.without(off), right)
+    same(session.without(["a1.h2"]), session.without(["a1.h2"]))
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
+def test_leave_one_out_is_that_many_evaluations(model, prompts, room, ablation):
+    circuit = circuit_of(model, ablation, 0.08)
+    session = AblationSession(model, circuit, prompts)
+    scorer = session._evaluator.scorer(circuit)
+    calls: list[tuple[int, int]] = []
+    found = session.leave_one_out(lambda done, total: calls.append((done, total)))
+    assert calls[-1][0] == calls[-1][1] == circuit.n_edges * len(scorer.batches)
+    assert [circuit.graph.edges[one.edge].name for one in found.left_out] == list(circuit.edges)
+    whole = scorer.outcome(circuit.edge_mask)
+    for name, one in zip(circuit.edges, found.left_out, strict=True):
+        separate = scorer.outcome(circuit.without([name]).edge_mask)
+        same(one.outcome, separate)
+        changed = (separate.top_token != whole.top_token) | (separate.correct != whole.correct)
+        assert one.changed.tolist() == changed.tolist()
+
+
+def test_change_is_measured_from_the_circuit(model, prompts):
+    """Where the circuit is the full model, KL(circuit ‖ without) and KL(full ‖ without) are one."""
+    session = AblationSession(model, Circuit.full(model.graph), prompts)
+    some = session._toggler.leave_one_out([0, 40, model.graph.n_edges - 1])
+    for one in some:
+        np.testing.assert_allclose(one.change, one.outcome.kl, atol=1e-4)
+        assert one.change.max() > 1e-3
+
+
+def test_minimality(model, prompts):
+    needed = ["input->a0.h0<v>", "a0.h0->m1", "m1->logits"]
+    idle = ["input->a0.h3<v>", "a0.h3->m0", "m0->a2.h3<q>"]  # no path to the logits
+    session = AblationSession(model, Circuit.from_edges(model.graph, needed + idle), prompts)
+    found = session.leave_one_out()
+    assert found.minimality == 0.5
+    assert {effect.edge for effect in found.effects if effect.idle} == set(idle)
+    assert [e.change for e in found.effects] == sorted((e.change for e in found.effects), reverse=True)
+    data = found.to_json()
+    assert (data["n_edges"], data["n_idle"], data["n"]) == (6, 3, N)
+    assert AblationSession(model, Circuit.from_edges(model.graph, []), prompts).leave_one_out().minimality == 1
+
+
+def test_leave_one_out_can_be_cancelled(model, prompts, monkeypatch):
+    monkeypatch.setattr(toggling, "_ROWS_READ_TOGETHER", 1)
+    session = AblationSession(model, circuit_of(model, "zero", 0.1), prompts)
+
+    class Cancelled(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        assert done < total
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        session.leave_one_out(stop)
+    same(session.without([]), session.circuit)  # and the session still works

@@ -1,0 +1,71 @@
+"""Estimates: as near to what is then used as they claim, and a search that cannot fit is refused with what would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.errors import ConfigError
+from discogp.methods.discogp.estimate import available_mb, estimate, fitting, measured
+from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from tests.places import ROOT
+from tests.random_task import random_data
+from tests.tiny_models import build_tiny_gpt2
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
+    return load_model(build_tiny_gpt2(tmp_path_factory.mktemp("gpt2")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", ["edges", "weights"])
+def test_memory_is_within_a_quarter_of_what_is_used(mask: str) -> None:
+    wanted = {"model": "mini", "task": "ioi", "mask": mask, "batch": 256, "train": 256, "validation": 128}
+    command = [sys.executable, "-m", "tests.measured_search", json.dumps(wanted)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["memory_mb"] == pytest.approx(told["measured_mb"], rel=0.25)
+
+
+def test_the_largest_micro_batch_that_fits_is_taken(model: MaskedTransformer) -> None:
+    data, config = random_data(model), SearchConfig(batch_size=12)
+    whole = estimate(model, data, config)
+    assert whole.micro_batch == 12
+    assert fitting(model, data, config) == config
+    tight = estimate(model, data, config, memory_limit_mb=whole.memory_mb)
+    assert tight.micro_batch < 12
+    assert fitting(model, data, config, whole.memory_mb).micro_batch == tight.micro_batch
+    assert estimate(model, data, replace(config, recompute=True)).memory_mb < whole.memory_mb
+
+
+def test_what_cannot_fit_is_refused_with_what_would(model: MaskedTransformer) -> None:
+    data, config = random_data(model), SearchConfig(mask="both", batch_size=12, micro_batch=12)
+    one = estimate(model, data, replace(config, micro_batch=1)).memory_mb
+    with pytest.raises(ConfigError, match="micro_batch=1"):
+        fitting(model, data, config, one / 0.8)
+    with pytest.raises(ConfigError, match="smaller model"):
+        fitting(model, data, config, 0.001)
+
+
+def test_time_is_that_of_real_steps_and_leaves_the_model_alone(model: MaskedTransformer) -> None:
+    data = random_data(model)
+    config = SearchConfig(batch_size=4, evaluations=1, edges=PhaseConfig(steps=10))
+    before = model.weights.embed.clone()
+    short = measured(model, data, config, estimate(model, data, config)).seconds
+    long = measured(
+        model, data, replace(config, edges=PhaseConfig(steps=10_000)), estimate(model, data, config)
+    ).seconds
+    assert short is not None
+    assert long is not None
+    assert long > 20 * short > 0
+    assert (model.weights.embed == before).all()
+
+
+def test_free_memory_is_a_sensible_number(model: MaskedTransformer) -> None:
+    assert 100 < available_mb(model.device) < 10_000_000
