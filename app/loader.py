@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from discogp.evaluation.outcome import Outcome
     from discogp.evaluation.positions import Position
     from discogp.evaluation.session import AblationSession
-    from discogp.methods.discogp.estimate import Estimate
+    from discogp.methods.base import Estimate
     from discogp.prompts.task_check import TaskCheck
     from discogp.runs import RunSettings
 
@@ -156,17 +156,9 @@ class Engine:
             return self._estimates.get(repr(settings))
 
     def _estimate(self, settings: RunSettings) -> Estimate:
-        from discogp.methods.discogp.estimate import estimate, measured
-        from discogp.methods.discogp.settings import config_from_dict
-        from discogp.prompts.prepare import prepare
-        from discogp.tasks import SplitSizes, get_task
+        from discogp.runs.search import ready
 
-        model, config = self._model(settings.model), config_from_dict(dict(settings.config))
-        task, sizes = get_task(settings.task, **settings.task_options), SplitSizes(**settings.sizes)
-        resample = config.ablation == "resample"
-        data = prepare(model, task, sizes, config.seed, settings.only_known, need_counterfactual=resample)
-        found = estimate(model, data, config)
-        return measured(model, data, config, found) if found.fits else found
+        return ready(settings, self._model(settings.model)).estimate()
 
     def _check(self, model: str, task: str, options: dict[str, Any]) -> TaskCheck:
         from discogp.prompts.task_check import check_task

@@ -14,6 +14,7 @@ from app.discover import charts
 from app.tables import share
 from app.text import plain
 from discogp.errors import ArtifactError
+from discogp.methods.base import METHODS
 from discogp.runs import Run, RunStore, cancel, launch, resume
 
 MASKS = {"edges": "edges", "weights": "weights", "both": "weights then edges"}
@@ -24,7 +25,6 @@ BADGES = {
     "failed": ":red-badge[:material/error: failed]",
     "cancelled": ":gray-badge[:material/cancel: cancelled]",
 }
-_PHASES = {"weights": "Searching weights", "edges": "Searching edges", "done": "Search finished"}
 # key, name, format, help; the first three are of the validation split, and of the test split at the end
 _FIGURES = (
     ("accuracy", "Accuracy", "{:.1%}", "How often the circuit ranks the right answer above the wrong one."),
@@ -37,7 +37,8 @@ _FIGURES = (
 
 def title(run: Run) -> str:
     mask = str(run.settings.config.get("mask", "?"))
-    return f"{Path(run.settings.model).name} · {run.settings.task} · {MASKS.get(mask, mask)}"
+    method = "" if run.settings.method == "discogp" else f" · {run.settings.method}"
+    return f"{Path(run.settings.model).name} · {run.settings.task} · {MASKS.get(mask, mask)}{method}"
 
 
 def subtitle(store: RunStore, run: Run) -> str:
@@ -125,7 +126,7 @@ def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
         text = "Waiting for the run before it to end" if not events else "Starting"
         st.progress(0.0, text)
     elif run.state == "running":
-        phase = event.get("message") or _PHASES.get(str(event.get("phase")), "Starting")
+        phase = event.get("message") or _phase(run, str(event.get("phase")))
         parts = [str(phase), counted, f"elapsed {clock(event.get('elapsed'))}"]
         if event.get("eta") is not None:
             parts.append(f"about {clock(event['eta'])} left")
@@ -136,6 +137,12 @@ def _bar(run: Run, events: Sequence[Mapping[str, Any]]) -> None:
         st.progress(part, f"{run.state.capitalize()} {'at ' + counted if counted else 'before the first step'}")
     if run.error:
         st.error(plain(run.error))
+
+
+def _phase(run: Run, name: str) -> str:
+    """What a phase is called; a method that is not here any more has no names to tell."""
+    method = METHODS.get(run.settings.method)
+    return {"done": "Search finished", **(method.phases if method else {})}.get(name, "Starting")
 
 
 def _epoch(run: Run, step: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str:

@@ -14,10 +14,12 @@ from app.discover.run_panel import MASKS
 from app.text import plain
 from discogp.circuits.graph import ComputationGraph
 from discogp.errors import DiscoGPError, ModelError, TaskError
-from discogp.methods.discogp.settings import PRESETS, config_from_dict, config_to_dict, preset
+from discogp.methods.base import METHODS, Method, get_method
+from discogp.methods.settings import settings_to_dict
 from discogp.models.registry import find, list_models
 from discogp.runs import RunSettings
 from discogp.tasks import SplitSizes, Task, get_task, list_tasks, option_names, task_options
+from discogp.terms import Searched
 
 _KEEP = "session"  # what is chosen here outlives a visit to another page
 # Where a task's own prompts are read from, by the option that says so: label, help, whether it may be left out.
@@ -30,27 +32,22 @@ _DATA = {
     "data": ("Published data", "The file of this task's published data, or a folder that has it.", False),
     "file": ("Your prompts", "A CSV or JSONL file with the columns prompt, correct and wrong.", False),
 }
-_PRESET_HELP = {
-    "quick": "A first look: fewest steps.",
-    "balanced": "Good circuits in reasonable time.",
-    "thorough": "More steps, sparser circuits.",
-    "paper": "The settings of the paper as they stand, for comparison. They fail on deep models.",
-}
 
 
 def show() -> RunSettings | None:
     """Draw the form; None (with the reason on the page) while something in it cannot be used."""
     model = _model()
     task = _task()
-    mask = st.segmented_control(
-        "What to mask", list(MASKS), default="edges", required=True, format_func=lambda m: MASKS[m].capitalize(),
-        key="search_mask", persist_state=_KEEP,
+    method = _method()
+    mask: Searched = st.segmented_control(  # type: ignore[assignment]  # one of the method's
+        "What to mask", list(method.masks), default="edges", required=True, format_func=lambda m: MASKS[m].capitalize(),
+        key=f"search_mask {method.name}", persist_state=_KEEP,
         help="Edges between components, single weights, or first weights and then, with those held, edges.",
     )  # fmt: skip
     name = st.segmented_control(
-        "Preset", list(PRESETS), default="quick" if "quick" in PRESETS else PRESETS[0], required=True,
-        format_func=str.capitalize, key="search_preset", persist_state=_KEEP,
-        help="\n\n".join(f"**{p.capitalize()}**: {_PRESET_HELP[p]}" for p in PRESETS if p in _PRESET_HELP),
+        "Preset", list(method.presets), default=next(iter(method.presets)), required=True,
+        format_func=str.capitalize, key=f"search_preset {method.name}", persist_state=_KEEP,
+        help="\n\n".join(f"**{name.capitalize()}**: {sentence}" for name, sentence in method.presets.items()),
     )  # fmt: skip
     seed = st.number_input(
         "Seed", min_value=0, max_value=2**31 - 1, value=0, step=1, key="search_seed", persist_state=_KEEP,
@@ -62,13 +59,13 @@ def show() -> RunSettings | None:
         n_edges = count_edges(model)
         if n_edges is None:
             st.caption("This model's size is known only once it is loaded; the settings are those for small models.")
-        start = preset(name, mask, n_edges or 0, seed=int(seed))  # type: ignore[arg-type]  # one of MASKS
+        start = method.preset(name, mask, n_edges or 0, seed=int(seed))
         with st.expander("All settings", icon=":material/tune:"):
             sizes, only_known = _data()
             config = form(
                 start,
-                f"search {mask} {name} {n_edges}",
-                skip={"mask", "seed", *unused(mask)},
+                f"search {method.name} {mask} {name} {n_edges}",
+                skip={"mask", "seed", *method.unused(mask)},
                 columns=2,
             )
     except DiscoGPError as error:
@@ -77,16 +74,17 @@ def show() -> RunSettings | None:
     return RunSettings(
         model=model,
         task=task.name,
-        config=config_to_dict(config),
+        config=settings_to_dict(config),
         task_options=task_options(task),
         sizes=asdict(sizes),
         only_known=only_known,
+        method=method.name,
     )
 
 
 def check(settings: RunSettings) -> None:
     """What can be told wrong before a process is started; DiscoGPError says what."""
-    config_from_dict(dict(settings.config))
+    get_method(settings.method).settings_from(settings.config)
     get_task(settings.task, **settings.task_options)
     known = find(settings.model)
     if known is not None and not known.available():
@@ -111,6 +109,16 @@ def _model() -> str | None:
     if chosen in known and not known[chosen].available():
         st.info(known[chosen].how_to_get())
     return chosen.strip()
+
+
+def _method() -> Method:
+    """A choice only where there is one to make: DiscoGP is what most come for."""
+    name = st.selectbox(
+        "Method", list(METHODS), index=list(METHODS).index("discogp"), format_func=lambda name: METHODS[name].title,
+        key="search_method", persist_state=_KEEP,
+        help="\n\n".join(f"**{m.title}** ({m.source}): {m.summary}" for m in METHODS.values()),
+    )  # fmt: skip
+    return get_method(name)
 
 
 def _task() -> Task | None:
@@ -153,11 +161,6 @@ def _data() -> tuple[SplitSizes, bool]:
         help="A circuit can only explain what the model does. The share kept is stated in the result.",
     )  # fmt: skip
     return SplitSizes(**given), only_known
-
-
-def unused(mask: str) -> set[str]:
-    """Groups of settings that a search of this mask does not read."""
-    return {"edges": {"weights"}, "weights": {"edges"}}.get(mask, set())
 
 
 def count_edges(model: str) -> int | None:

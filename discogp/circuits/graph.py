@@ -282,6 +282,17 @@ class ComputationGraph:
                 alive[source] = True
         return kept & alive[writers[self.target_nodes]]
 
+    def on_paths(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of the kept edges [E] that lie on a path of kept edges from the input to the logits."""
+        kept = self.reaching_logits(kept)
+        reached = np.zeros(len(self.nodes), dtype=bool)
+        reached[0] = True
+        edges = np.flatnonzero(kept)
+        for edge in edges[np.argsort(self.source_nodes[edges], kind="stable")]:
+            if reached[self.source_nodes[edge]]:
+                reached[self.target_nodes[edge]] = True
+        return kept & reached[self.source_nodes]
+
     def to_json(self) -> dict[str, int | bool]:
         shape: dict[str, int | bool] = {"n_layers": self.n_layers, "n_heads": self.n_heads, "parallel": self.parallel}
         return shape | ({"joint_heads": True} if self.joint_heads else {})

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from discogp.circuits.artifact import check_replaceable
 from discogp.cli.circuits import table
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
-from discogp.methods.discogp.settings import PHASES, PRESETS, SearchConfig, config_from_dict, config_to_dict, preset
+from discogp.methods.base import METHODS, get_method
+from discogp.methods.settings import settings_to_dict, with_assignments
+from discogp.runs import RunSettings
+from discogp.terms import Searched
 
 if TYPE_CHECKING:
-    from discogp.engine.masked_transformer import MaskedTransformer
-    from discogp.prompts.prepare import TaskData
+    from discogp.runs.search import Ready, Saved
     from discogp.search.distributed import Processes
 
 
@@ -24,8 +27,10 @@ def add_to(commands: Any) -> None:
     discover = add_command(commands, "discover", _discover, "search for a circuit and save it")
     discover.add_argument("--model", required=True, help="a known model, a Hugging Face name or a folder")
     add_task_options(discover)
-    discover.add_argument("--mask", choices=("edges", "weights", "both"), default="edges")
-    discover.add_argument("--preset", choices=PRESETS, default="balanced")
+    discover.add_argument("--mask", choices=get_args(Searched), default="edges")
+    discover.add_argument("--method", choices=list(METHODS), default="discogp", help="see `methods list`")
+    presets = list(dict.fromkeys(name for method in METHODS.values() for name in method.presets))
+    discover.add_argument("--preset", choices=presets, help="default: the method's own, such as balanced")
     discover.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="e.g. edges.steps=300")
     discover.add_argument("--seed", type=int, default=0)
     discover.add_argument("--train", type=int, default=256, help="prompts in the training split")
@@ -55,103 +60,89 @@ def _discover(options: argparse.Namespace) -> None:
 
 def _search(options: argparse.Namespace, processes: Processes, device: str) -> None:
     """One process of a search: every one searches, the first one tells and saves."""
-    from discogp.circuits.artifact import check_replaceable, save_circuit
-    from discogp.discovery import discover
     from discogp.engine.masked_transformer import load_model
-    from discogp.evaluation.scorer import evaluate
-    from discogp.methods.discogp.estimate import fitting
-    from discogp.prompts.prepare import prepare
-    from discogp.tasks import SplitSizes, get_task
+    from discogp.runs.search import Saved, Stage, ready, run_search
 
     tell = note if processes.first else _silent
-    if options.out is None and not options.dry_run:
+    if not options.out and not options.dry_run:
         raise ConfigError("give the folder to save the circuit in: --out DIR")
-    out = options.out or Path("dry-run")
-    last = out.with_name(f"{out.name}-last")
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
-    for folder in () if options.dry_run else (out, last):
-        check_replaceable(folder)  # before minutes of work, not after
-    name, task_options = named_task(options) or ("", {})
-    task = get_task(name, **task_options)
-    sizes = SplitSizes(options.train, options.validation, options.test)
-    model = load_model(options.model, device=device)
-    config = preset(options.preset, options.mask, model.graph.n_edges, seed=options.seed)
-    config = _with_settings(config, options.set)
-    known = not options.all_prompts
-    data = prepare(model, task, sizes, options.seed, known, need_counterfactual=config.ablation == "resample")
-    for message in data.notes:
-        tell(f"note: {message}")
-    kept = "those are kept" if known else "all are kept"
-    tell(f"{model.name}: {model.graph.n_edges:,} edges; {data.full_accuracy:.1%} of the prompts right, {kept}")
+    out = options.out or Path("dry-run")  # where nothing is written
+    method = get_method(options.method)
     limit = None if options.memory_limit is None else options.memory_limit * 1024
+    settings = _settings(options, device)
+    if not options.dry_run:
+        for folder in (out, _last(out)):
+            check_replaceable(folder)  # before the model is loaded
+    model = load_model(options.model, device=device)
+    config = method.preset(
+        options.preset or method.default_preset, options.mask, model.graph.n_edges, seed=options.seed
+    )
+    config = with_assignments(config, options.set)
+    settings = replace(settings, config=settings_to_dict(config))
     if options.dry_run:
-        _dry_run(model, data, config, limit, options.json)
+        _dry_run(ready(settings, model), limit, options)
         return
-    config = fitting(model, data, config, limit)
-    if checkpoint.exists() and not options.resume:
-        tell(f"note: {checkpoint} of an unfinished search will be overwritten; --resume goes on with it")
-    final = None
-    for progress in discover(
-        model, data, config, checkpoint=checkpoint, resume=options.resume, processes=processes
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    for stage in run_search(
+        settings, out, _last(out), checkpoint,
+        model=model, resume=options.resume, processes=processes, memory_limit_mb=limit,
     ):  # fmt: skip
-        final = progress
-        if progress.validation:
-            tell(_progress_line(progress))
-    if not processes.first:
-        return
-    assert final is not None
-    assert final.circuit is not None
-    evaluation = evaluate(model, final.circuit, data.test).to_json()
-    circuit = replace(final.circuit, provenance={**final.circuit.provenance, "metrics": evaluation})
-    save_circuit(circuit, out)
-    if final.last_circuit is not None:
-        save_circuit(final.last_circuit, last)
-    checkpoint.unlink(missing_ok=True)
-    result = {"out": str(out), "best_step": final.best_step, "seconds": round(final.elapsed, 1)}
-    result |= {**evaluation, **data.shares()}
-    say_json(result) if options.json else say(table(evaluation) + f"\n{final.elapsed:.1f} s; saved in {out}")
+        if isinstance(stage, Stage):
+            if stage.ready is not None:
+                _tell_prompts(stage.ready, options, tell)
+                if checkpoint.exists() and not options.resume:
+                    tell(f"note: {checkpoint} of an unfinished search will be overwritten; --resume goes on with it")
+        elif isinstance(stage, Saved):
+            _tell_saved(stage, options)
+        elif stage.validation:
+            tell(_progress_line(stage))
 
 
-def _dry_run(
-    model: MaskedTransformer, data: TaskData, config: SearchConfig, limit_mb: float | None, as_json: bool
-) -> None:
-    """One step of each phase, timed, if there is room for it."""
-    from discogp.methods.discogp.estimate import estimate, fitting, measured
+def _last(out: Path) -> Path:
+    return out.with_name(f"{out.name}-last")
 
-    found = estimate(model, data, config, limit_mb)
-    if found.fits:
-        found = measured(model, data, config, found)
-    say_json(found.to_json()) if as_json else say(str(found))
+
+def _settings(options: argparse.Namespace, device: str) -> RunSettings:
+    """All but the method's settings, whose preset depends on the size of the model."""
+    name, task_options = named_task(options) or ("", {})
+    return RunSettings(
+        model=options.model,
+        task=name,
+        config={},
+        task_options=task_options,
+        sizes={"train": options.train, "validation": options.validation, "test": options.test},
+        only_known=not options.all_prompts,
+        device=device,
+        method=options.method,
+    )
+
+
+def _tell_prompts(search: Ready, options: argparse.Namespace, tell: Callable[[str], None]) -> None:
+    for message in search.data.notes:
+        tell(f"note: {message}")
+    kept = "all are kept" if options.all_prompts else "those are kept"
+    model, right = search.model, search.data.full_accuracy
+    tell(f"{model.name}: {model.graph.n_edges:,} edges; {right:.1%} of the prompts right, {kept}")
+
+
+def _tell_saved(saved: Saved, options: argparse.Namespace) -> None:
+    figures, seconds = saved.evaluation.to_json(), saved.last.elapsed
+    result = {"out": str(options.out), "best_step": saved.last.best_step, "seconds": round(seconds, 1)}
+    result |= {**figures, **saved.data.shares()}
+    say_json(result) if options.json else say(table(figures) + f"\n{seconds:.1f} s; saved in {options.out}")
+
+
+def _dry_run(search: Ready, limit_mb: float | None, options: argparse.Namespace) -> None:
+    """Memory, and time if there is room to measure it."""
+    _tell_prompts(search, options, note)
+    found = search.estimate(limit_mb)
+    say_json(found.to_json()) if options.json else say(str(found))
     if not found.fits:
-        fitting(model, data, config, limit_mb)  # says what would fit
-
-
-_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        search.fitting(limit_mb)  # says what would fit
 
 
 def _silent(text: str) -> None:
     """What processes other than the first one tell."""
-
-
-def _with_settings(config: SearchConfig, assignments: Sequence[str]) -> SearchConfig:
-    """`edges.steps=300 objective=kl` on top of a preset; ConfigError names what is wrong."""
-    data = config_to_dict(config)
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {assignment!r} has no value; write it as name=value, such as edges.steps=300")
-        phase, dot, name = key.rpartition(".")
-        target = data.get(phase) if dot else data
-        if not isinstance(target, dict) or name not in target or isinstance(target[name], dict):
-            known = [f.name for f in fields(SearchConfig) if f.name not in PHASES]
-            known += [f"{part}.{f.name}" for part, kind in PHASES.items() for f in fields(kind)]
-            raise ConfigError(f"there is no setting {key!r}; allowed: {', '.join(known)}")
-        try:
-            target[name] = _SWITCH[text.lower()] if isinstance(target[name], bool) else type(target[name])(text)
-        except (ValueError, KeyError):
-            wanted = "true or false" if isinstance(target[name], bool) else f"a {type(target[name]).__name__}"
-            raise ConfigError(f"{key} is {text!r}; give {wanted}") from None
-    return config_from_dict(data)
 
 
 def _progress_line(progress: Any) -> str:

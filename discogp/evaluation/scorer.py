@@ -41,6 +41,16 @@ def evaluation_batch(model: MaskedTransformer, length: int) -> int:
     return max(1, int(_BATCH_BYTES / (per_token * length)))
 
 
+def evaluation_bytes(model: MaskedTransformer, prompts: Prompts) -> float:
+    """Memory of scoring circuits on a split: a dense run of the one and a sparse run of the other of circuit and
+    complement, and the answers."""
+    graph, length = model.graph, prompts.tokens.shape[1]
+    batch = min(len(prompts), evaluation_batch(model, length))
+    rows, element = 2 * graph.n_sources + graph.readers_per_layer + 2, model.weights.embed.element_size()
+    answers = 4 * model.config.d_vocab * (len(prompts) + 4 * batch)
+    return element * rows * batch * length * model.config.d_model + answers
+
+
 class Scorer:
     """Runs circuits of one model on one split. Holds what does not depend on the circuit: the full model's answers.
 

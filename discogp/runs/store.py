@@ -42,7 +42,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What to search: enough to repeat it. `config` is `discogp.discovery.config_to_dict` of the search."""
+    """What to search, and how: enough to repeat it. `config`: the method's settings, as plain data."""
 
     model: str
     task: str
@@ -51,6 +51,7 @@ class RunSettings:
     sizes: Mapping[str, int] = field(default_factory=dict)
     only_known: bool = True
     device: str = "cpu"
+    method: str = "discogp"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,72 +45,46 @@ def _turn(root: Path) -> Iterator[None]:
         yield
 
 
-def run_search(store: RunStore, run: Run) -> None:
+def work(store: RunStore, run: Run) -> None:
     """Search, evaluate, save. Imports torch, so call it only in a process meant for computing."""
-    from discogp.circuits.artifact import save_circuit
-    from discogp.discovery import discover
-    from discogp.engine.masked_transformer import load_model
-    from discogp.evaluation.scorer import evaluate
-    from discogp.methods.discogp.estimate import fitting
-    from discogp.methods.discogp.settings import config_from_dict
-    from discogp.prompts.prepare import prepare
-    from discogp.search import checkpoint
-    from discogp.tasks import SplitSizes, get_task
+    from discogp.runs.search import Saved, Stage, run_search
 
-    settings = run.settings
     began = time.monotonic()
 
     def note(phase: str, message: str, **more: Any) -> None:
         elapsed = round(time.monotonic() - began, 3)
         store.append_event(run.id, {"phase": phase, "message": message, "elapsed": elapsed, **more})
 
-    config = config_from_dict(dict(settings.config))
-    note("prepare", f"Loading {settings.model}")
-    model = load_model(settings.model, device=settings.device)
-    note("prepare", f"Preparing prompts of {settings.task}")
-    task = get_task(settings.task, **settings.task_options)
-    sizes = SplitSizes(**settings.sizes)
-    resample = config.ablation == "resample"
-    data = prepare(model, task, sizes, config.seed, settings.only_known, need_counterfactual=resample)
-    counts = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
-    note(
-        "prepare",
-        f"The full model answers {data.full_accuracy:.1%} of the prompts rightly",
-        data={**counts, "full_accuracy": data.full_accuracy, "kept_share": data.kept_share},
-        notes=list(data.notes),
-    )
-
-    config = fitting(model, data, config)
-    cancel_file, saved = store.cancel_file(run.id), store.checkpoint(run.id)
-    resuming = saved.is_file()
-    if resuming:
-        step = checkpoint.read(saved)["state"]["done"]
-        store.forget_events_after(run.id, step)
-        note("prepare", f"Continuing after step {step}")
-    circuit = last = None
-    for progress in discover(
-        model, data, config, cancelled=cancel_file.exists, checkpoint=saved, resume=resuming
+    folder, cancel_file = store.circuit_folder(run.id), store.cancel_file(run.id)
+    stage = None
+    for stage in run_search(
+        run.settings, folder, folder.with_name("circuit-last"), store.checkpoint(run.id),
+        resume=None, cancelled=cancel_file.exists, provenance={"run": run.id, "created": run.created},
     ):  # fmt: skip
-        store.append_event(run.id, progress_event(progress))
-        circuit, last = progress.circuit or circuit, progress.last_circuit or last
+        if isinstance(stage, Stage):
+            if stage.after_step is not None:
+                store.forget_events_after(run.id, stage.after_step)
+            note(stage.name, stage.message, **({} if stage.ready is None else _of_prompts(stage.ready.data)))
+        elif isinstance(stage, Saved):
+            figures = stage.evaluation.to_json()
+            shown = {key: figures[key] for key in ("accuracy", "complement_accuracy", "top1", "kl")}
+            note("evaluate", "Saved", test=shown)
+        else:
+            store.append_event(run.id, progress_event(stage))
     if cancel_file.exists():
         raise _Cancelled
-    if circuit is None:
+    if not isinstance(stage, Saved):
         raise RuntimeError("the search ended without a circuit")
 
-    note("evaluate", "Evaluating on the test split")
-    evaluation = evaluate(model, circuit, data.test)
-    more = {"metrics": evaluation.to_json(), "run": run.id, "created": run.created}
-    save_circuit(replace(circuit, provenance={**circuit.provenance, **more}), store.circuit_folder(run.id))
-    if last is not None:
-        save_circuit(last, store.folder(run.id) / "circuit-last")
-    saved.unlink(missing_ok=True)
-    figures = evaluation.to_json()
-    note("evaluate", "Saved", test={key: figures[key] for key in ("accuracy", "complement_accuracy", "top1", "kl")})
+
+def _of_prompts(data: Any) -> dict[str, Any]:
+    counts = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
+    figures = {**counts, "full_accuracy": data.full_accuracy, "kept_share": data.kept_share}
+    return {"data": figures, "notes": list(data.notes)}
 
 
 def progress_event(progress: Any) -> dict[str, Any]:
-    """A `discogp.discovery.Progress` as one line of JSON: every field but the circuit, which is saved apart."""
+    """A `Progress` as one line of JSON: every field but the circuit, which is saved apart."""
     return {
         "phase": progress.phase,
         "step": progress.step,
@@ -142,7 +115,7 @@ def main(folder: Path) -> int:
         with _turn(store.root):
             if store.cancel_file(run_id).exists():
                 raise _Cancelled
-            run_search(store, store.update(run_id, state="running"))
+            work(store, store.update(run_id, state="running"))
         store.finish(run_id, "done")
     except (_Cancelled, KeyboardInterrupt):
         store.finish(run_id, "cancelled")

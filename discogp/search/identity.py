@@ -12,10 +12,11 @@ from discogp.prompts.prepare import TaskData
 _FREE = ("checkpoint_every",)  # settings that change nothing about the result
 
 
-def identity(model: MaskedTransformer, data: TaskData, settings: Mapping[str, Any]) -> dict[str, Any]:
+def identity(model: MaskedTransformer, data: TaskData, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Names of settings, and sums over weights and prompts."""
     decisive = {key: value for key, value in settings.items() if key not in _FREE}
-    return {
+    # Checkpoints from before there was a choice name no method.
+    return ({} if method == "discogp" else {"method": method}) | {
         **{f"setting {key}": value for key, value in _flat(decisive).items()},
         "model": model.name,
         "the model's weights": model.weights.fingerprint,

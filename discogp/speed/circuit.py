@@ -12,9 +12,10 @@ from torch import Tensor
 from discogp.engine.masks import edge_matrix
 from discogp.engine.sparse_pass import SparseRunner
 from discogp.engine.workspace import Workspace
+from discogp.methods.random import random_edges
 from discogp.speed.report import Comparison, Side, in_turn
 from discogp.speed.shapes import Case, case
-from discogp.speed.sparse_circuits import DENSITY, about, random_circuit
+from discogp.speed.sparse_circuits import DENSITY, about
 
 _DENSER = 0.05
 
@@ -22,7 +23,7 @@ _DENSER = 0.05
 def measure(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Comparison:
     on = case(shape, batch, length, repeats, device)
     graph = on.model.graph
-    mask, denser = (random_circuit(graph, density) for density in (DENSITY, _DENSER))
+    mask, denser = (random_edges(graph, density) for density in (DENSITY, _DENSER))
     sparse, more, dense = in_turn(on.device, repeats, sparsely(on, mask), sparsely(on, denser), densely(on, mask))
     second = Side("", more).median / Side("", dense).median
     return Comparison(

@@ -10,9 +10,10 @@ import numpy as np
 
 from discogp.evaluation.scorer import Scorer
 from discogp.evaluation.toggling import Toggler
+from discogp.methods.random import random_edges
 from discogp.speed.report import Comparison, Side, in_turn
 from discogp.speed.shapes import case
-from discogp.speed.sparse_circuits import DENSITY, about, random_circuit
+from discogp.speed.sparse_circuits import DENSITY, about
 
 _SAMPLE = 48
 _SEPARATELY = 12
@@ -20,7 +21,7 @@ _SEPARATELY = 12
 
 def measure(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Comparison:
     on = case(shape, batch, length, repeats, device)
-    mask = random_circuit(on.model.graph, DENSITY)
+    mask = random_edges(on.model.graph, DENSITY)
     edges = np.flatnonzero(mask)
     sample = np.random.default_rng(0).permutation(edges)[:_SAMPLE]
     some = sample[:_SEPARATELY]

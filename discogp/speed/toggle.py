@@ -6,10 +6,11 @@ import numpy as np
 
 from discogp.engine.sparse_pass import SparseRunner
 from discogp.engine.workspace import Workspace
+from discogp.methods.random import random_edges
 from discogp.speed.circuit import densely
 from discogp.speed.report import Comparison, Side, in_turn
 from discogp.speed.shapes import case
-from discogp.speed.sparse_circuits import DENSITY, about, random_circuit
+from discogp.speed.sparse_circuits import DENSITY, about
 
 _SAMPLE = 24
 
@@ -17,7 +18,7 @@ _SAMPLE = 24
 def measure(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Comparison:
     on = case(shape, batch, length, repeats, device)
     graph, folded, workspace = on.model.graph, on.model.folded, Workspace()
-    mask = random_circuit(graph, DENSITY)
+    mask = random_edges(graph, DENSITY)
     edges = np.random.default_rng(1).choice(np.flatnonzero(mask), _SAMPLE, replace=False)
     runner = SparseRunner(graph, folded, on.prompts.tokens, on.prompts.last)
     base = runner.run(mask)

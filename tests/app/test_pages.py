@@ -128,10 +128,10 @@ def test_the_presets_set_the_fields(home):
         return [widget.value for widget in test.number_input if widget.label == "Steps"]
 
     assert steps() == [preset("quick").edges.steps]
-    test.session_state["search_preset"] = "thorough"
+    test.session_state["search_preset discogp"] = "thorough"
     ran(test.run())
     assert steps() == [preset("thorough").edges.steps]
-    test.session_state["search_mask"] = "both"
+    test.session_state["search_mask discogp"] = "both"
     ran(test.run())
     assert len(steps()) == 2
 

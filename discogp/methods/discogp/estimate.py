@@ -1,4 +1,4 @@
-"""How much memory and time a search will take, before it is started.
+"""How much memory and time a search of DiscoGP will take, before it is started.
 
 Memory is counted from the sizes of the buffers that the engine allocates; time is measured, by taking one step of each
 phase and multiplying. Axes: tokens in flight n, sources P, readers a layer r, residual stream D, vocabulary V.
@@ -7,19 +7,16 @@ Figures are of what the search adds to a process that has loaded the model; in b
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from discogp.circuits.circuit import Circuit
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import ConfigError
-from discogp.evaluation.scorer import Evaluator, evaluation_batch
+from discogp.evaluation.scorer import Evaluator, evaluation_bytes
+from discogp.methods.base import Estimate
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.phase import Phase
 from discogp.methods.discogp.settings import SearchConfig
@@ -27,67 +24,10 @@ from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.discogp.weight_units import WeightUnits
 from discogp.models.weights import ModelConfig
 from discogp.prompts.prepare import TaskData
+from discogp.search.memory import MB, available_mb
 
-_MB = 2**20
-# Of what is free, how much a search may plan with: the system and the page need some as well.
-_SHARE = 0.85
 # Copies of the logits that a loss over the whole vocabulary keeps for its backward pass.
 _LOGIT_COPIES = 6
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a search will add: memory by part and as a whole, what is free (MB), time (s, None if not measured).
-
-    `micro_batch`: prompts that will go through the model at once.
-    """
-
-    parts_mb: Mapping[str, float]
-    available_mb: float
-    micro_batch: int
-    seconds: float | None = None
-
-    @property
-    def memory_mb(self) -> float:
-        return sum(self.parts_mb.values())
-
-    @property
-    def fits(self) -> bool:
-        return self.memory_mb <= self.available_mb * _SHARE
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "memory_mb": round(self.memory_mb),
-            "parts_mb": {name: round(value) for name, value in self.parts_mb.items()},
-            "available_mb": round(self.available_mb),
-            "fits": self.fits,
-            "micro_batch": self.micro_batch,
-            "seconds": None if self.seconds is None else round(self.seconds, 1),
-        }
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} {value:,.0f}" for name, value in self.parts_mb.items())
-        time_ = "" if self.seconds is None else f"; about {self.seconds:,.0f} s"
-        return (
-            f"about {self.memory_mb:,.0f} MB more ({parts}) of {self.available_mb:,.0f} MB free, "
-            f"{self.micro_batch} prompts at a time{time_}"
-        )
-
-
-def available_mb(device: torch.device) -> float:
-    """Free memory of a GPU; on a CPU what the system can give, less where a container's limit is tighter."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / _MB
-    # Where only the whole is told (macOS), half of it.
-    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _MB / 2
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
-        free = float(lines["MemAvailable"].split()[0]) / 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (text := limit.read_text(encoding="ascii").strip()).isdigit():
-        free = min(free, (int(text) - int(used.read_text(encoding="ascii"))) / _MB)
-    return free
 
 
 def estimate(
@@ -189,7 +129,7 @@ def _parts(model: MaskedTransformer, data: TaskData, config: SearchConfig, micro
         if config.objective != "task":
             phase["full model's answers"] = len(data.train) * model.config.d_vocab * 4
     largest = max(phases, key=lambda phase: sum(phase.values()))
-    return {name: value / _MB for name, value in largest.items()}
+    return {name: value / MB for name, value in largest.items()}
 
 
 def _element(model: MaskedTransformer, config: SearchConfig) -> int:
@@ -236,10 +176,6 @@ def _losses(shape: ModelConfig, prompts: int, config: SearchConfig) -> float:
 
 
 def _evaluation(model: MaskedTransformer, data: TaskData, config: SearchConfig) -> float:
-    """A dense run of the one and a sparse run of the other of circuit and complement, on the weights of each."""
-    graph, prompts, length = model.graph, len(data.validation), data.validation.tokens.shape[1]
-    batch = min(prompts, evaluation_batch(model, length))
-    rows, element = 2 * graph.n_sources + graph.readers_per_layer + 2, model.weights.embed.element_size()
-    weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * element
-    answers = 4 * model.config.d_vocab * (prompts + 4 * batch)
-    return element * rows * batch * length * model.config.d_model + answers + weights
+    """Circuit and complement, on the weights of each."""
+    weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * model.weights.embed.element_size()
+    return evaluation_bytes(model, data.validation) + weights

@@ -7,7 +7,7 @@ falls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,18 +23,13 @@ from discogp.evaluation.outcome import Evaluation
 from discogp.evaluation.scorer import Evaluator
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.phase import Candidate, Phase, StepReport
-from discogp.methods.discogp.settings import (
-    SearchConfig,
-    config_to_dict,
-)
+from discogp.methods.discogp.settings import SearchConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
-from discogp.prompts.prepare import TaskData
-from discogp.search.checkpoint import CheckpointFile
-from discogp.search.distributed import Processes
+from discogp.methods.settings import settings_to_dict
+from discogp.search.job import Job, validation_figures
 from discogp.search.progress import Clock, Progress
 from discogp.tasks import Prompts
 from discogp.terms import Searched
-from discogp.versions import versions
 
 _FULL_MODEL_BATCH = 32
 
@@ -93,20 +88,13 @@ class _Order:
 
 
 class Search:
-    def __init__(
-        self,
-        model: MaskedTransformer,
-        data: TaskData,
-        config: SearchConfig,
-        cancelled: Callable[[], bool],
-        file: CheckpointFile | None,
-        saved: dict[str, Any] | None,
-        processes: Processes,
-    ) -> None:
-        self.model, self.data, self.config, self.cancelled = model, data, config, cancelled
+    def __init__(self, job: Job, config: SearchConfig) -> None:
+        self.job, self.config = job, config
+        self.model, self.data, self.cancelled, self.processes = job.model, job.data, job.cancelled, job.processes
+        self.saved = job.saved
+        self.file = job.file if config.checkpoint_every else None
+        model, data = job.model, job.data
         self.searched = model.in_precision(config.precision)  # circuits are scored on the model itself
-        self.file = file if processes.first and config.checkpoint_every else None
-        self.saved, self.processes = saved, processes
         self.train = data.train.to(model.device)
         # Noise is drawn where the masks live; the order of prompts always on the CPU.
         self.generator = torch.Generator(device=model.device).manual_seed(config.seed)
@@ -117,9 +105,9 @@ class Search:
         self.full_log_probs = None if config.objective == "task" else _full_log_probs(model, self.train)
         self.history: list[dict[str, Any]] = []
         self.done = 0
-        if saved:
-            self.history, self.done = saved["history"], saved["done"]
-            self.clock.began -= saved["elapsed"]
+        if job.saved:
+            self.history, self.done = job.saved["history"], job.saved["done"]
+            self.clock.began -= job.saved["elapsed"]
 
     def run(self) -> Iterator[Progress]:
         best = _Best()
@@ -197,15 +185,7 @@ class Search:
         density = circuit.edge_density if phase.name == "edges" else circuit.weight_density
         assert density is not None  # the weight phase's candidates have weight masks
         best.offer(candidate, evaluation, density, self.config, self.done)
-        figures = {
-            "accuracy": evaluation.circuit.accuracy,
-            "top1": evaluation.circuit.top1,
-            "kl": evaluation.circuit.kl,
-            "logit_diff": evaluation.circuit.logit_diff,
-            "complement_accuracy": evaluation.complement.accuracy,
-            "complement_kl": evaluation.complement.kl,
-            "density": density,
-        }
+        figures = validation_figures(evaluation, density)
         self.history.append({"phase": phase.name, "step": self.done, **figures})
         return figures
 
@@ -220,17 +200,7 @@ class Search:
             candidate.weight_masks,
             ablation=self.config.ablation,
             searched=searched,
-            provenance={
-                "model": self.model.name,
-                "fingerprint": self.model.weights.fingerprint,
-                "method": "discogp",
-                "seed": self.config.seed,
-                "config": config_to_dict(self.config),
-                "step": step,
-                "history": list(self.history),
-                "versions": versions(),
-                **self.data.recipe(),
-            },
+            provenance=self.job.provenance("discogp", settings_to_dict(self.config), step, self.history),
             unmasked_weights=unmasked_weights(self.model.weights, candidate.weight_masks),
         )
 

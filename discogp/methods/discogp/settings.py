@@ -7,14 +7,19 @@ command line's help and the checks below are made. Unknown keys raise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from discogp.errors import ConfigError
-from discogp.methods.settings import Checked, setting
+from discogp.methods.settings import Checked, setting, settings_from_dict, settings_to_dict
 from discogp.terms import ATTENTION, MLP, Ablation, Granularity, Objective, Precision, Searched
 
-PRESETS = ("quick", "balanced", "thorough", "paper")
+PRESETS: Mapping[str, str] = {
+    "quick": "A first look: fewest steps.",
+    "balanced": "Good circuits in reasonable time.",
+    "thorough": "More steps, sparser circuits.",
+    "paper": "The settings of the paper as they stand, for comparison. They fail on deep models.",
+}
 
 
 @dataclass(frozen=True)
@@ -177,30 +182,14 @@ class SearchConfig(Checked):
     weights: WeightConfig = field(default_factory=WeightConfig, metadata={"help": "The search over weights."})
 
 
-PHASES: Mapping[str, type[PhaseConfig]] = {"edges": PhaseConfig, "weights": WeightConfig}
-
-
 def config_to_dict(config: SearchConfig) -> dict[str, Any]:
     """Plain data, for files and forms."""
-    return asdict(config)
+    return settings_to_dict(config)
 
 
 def config_from_dict(data: Mapping[str, Any]) -> SearchConfig:
     """The reverse; a missing key takes its default, an unknown one raises ConfigError."""
-    return _from_dict(SearchConfig, data, "")
-
-
-def _from_dict(cls: Any, data: Mapping[str, Any], where: str) -> Any:
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"the settings{where} are {data!r}; they must be names and values")
-    known = {f.name: f for f in fields(cls)}
-    for key in data:
-        if key not in known:
-            raise ConfigError(f"there is no setting {key!r}{where}; allowed: {', '.join(known)}")
-    values = {
-        key: _from_dict(PHASES[key], value, f" of {key}") if key in PHASES else value for key, value in data.items()
-    }
-    return cls(**values)
+    return settings_from_dict(SearchConfig, data)
 
 
 def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int = 0) -> SearchConfig:

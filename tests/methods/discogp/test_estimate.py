@@ -11,8 +11,9 @@ import pytest
 
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.errors import ConfigError
-from discogp.methods.discogp.estimate import available_mb, estimate, fitting, measured
+from discogp.methods.discogp.estimate import estimate, fitting, measured
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from discogp.search.memory import available_mb
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
