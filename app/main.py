@@ -11,21 +11,12 @@ if str(ROOT.parent) not in sys.path:  # Streamlit puts the script's own folder t
 
 import streamlit as st  # noqa: E402
 
-from app import session  # noqa: E402
+from app.pages import pages  # noqa: E402
 
 st.set_page_config(page_title="DiscoGP Explorer", page_icon=str(ROOT / "images" / "icon.svg"), layout="wide")
 st.html(ROOT / "style.css")
 st.logo(ROOT / "images" / "logo.svg", size="large")
 
-page = st.navigation(
-    [
-        st.Page(session.EXPLORE, title="Explore", icon=":material/hub:", default=True),
-        st.Page(session.DISCOVER, title="Discover", icon=":material/search:"),
-        st.Page(session.RUNS, title="Runs", icon=":material/history:"),
-        st.Page(session.TASKS, title="Tasks", icon=":material/quiz:"),
-        st.Page(session.MODELS, title="Models", icon=":material/deployed_code:"),
-        st.Page(session.GUIDE, title="Guide", icon=":material/menu_book:"),
-    ],
-    position="top",
-)
+menu = [st.Page(p.file, title=p.title, icon=p.icon, default=i == 0) for i, p in enumerate(pages())]
+page = st.navigation(menu, position="top")
 page.run()

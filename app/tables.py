@@ -11,28 +11,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from discogp.circuits.describe import percent
+from discogp.circuits.measures import Measure, measures
 
 if TYPE_CHECKING:
     from discogp.evaluation.positions import Position
 
 
-@dataclass(frozen=True)
-class Column:
-    """A metric. `better`: +1 where more is better, -1 where less is; `unit` scales what is shown."""
-
-    key: str
-    title: str
-    help: str
-    better: int
-    percent: bool = False
-
-
-COLUMNS = (
-    Column("accuracy", "Accuracy", "The right answer scores above every wrong one. Chance is 50 % with two.", 1, True),
-    Column("top1", "Top-1", "The right answer is the likeliest token of the whole vocabulary.", 1, True),
-    Column("kl", "KL", "Divergence from the full model over the whole vocabulary, in nats. 0: same prediction.", -1),
-    Column("logit_diff", "Logit diff.", "Mean logit of the right answer minus that of the wrong one.", 1),
-)
 MINUS = "−"
 
 
@@ -64,7 +48,7 @@ class ChangedPrompt:
 
 def metrics_table(rows: Sequence[Row], revision: str = "") -> str:
     """`revision` becomes a data attribute, by which a test sees that the numbers are those of its click."""
-    head = "".join(f'<th title="{escape(c.help, quote=True)}">{escape(c.title)}</th>' for c in COLUMNS)
+    head = "".join(f'<th title="{escape(m.help, quote=True)}">{escape(m.short)}</th>' for m in measures())
     body = "".join(_metrics_row(row) for row in rows)
     return (
         f'<table class="dg-metrics" data-revision="{escape(revision, quote=True)}">'
@@ -73,28 +57,28 @@ def metrics_table(rows: Sequence[Row], revision: str = "") -> str:
 
 
 def _metrics_row(row: Row) -> str:
-    cells = "".join(_metrics_cell(column, row) for column in COLUMNS)
+    cells = "".join(_metrics_cell(measure, row) for measure in measures())
     detail = f"<small>{escape(row.detail)}</small>" if row.detail else ""
     return f'<tr class="dg-{escape(row.role, quote=True)}"><th>{escape(row.title)}{detail}</th>{cells}</tr>'
 
 
-def _metrics_cell(column: Column, row: Row) -> str:
-    value = None if row.metrics is None else row.metrics.get(column.key)
+def _metrics_cell(measure: Measure, row: Row) -> str:
+    value = None if row.metrics is None else row.metrics.get(measure.name)
     if value is None:
         return "<td>–</td>"
-    shown = f'<span class="dg-value">{show(value, column.percent)}</span>'
-    if row.versus is None or (base := row.versus.get(column.key)) is None:
+    shown = f'<span class="dg-value">{show(value, measure.percent)}</span>'
+    if row.versus is None or (base := row.versus.get(measure.name)) is None:
         return f"<td>{shown}</td>"
-    return f"<td>{shown}{_change(value - base, column)}</td>"
+    return f"<td>{shown}{_change(value - base, measure)}</td>"
 
 
-def _change(change: float, column: Column) -> str:
-    step = 0.0005 if column.percent else 0.005  # what the shown digits can tell
+def _change(change: float, measure: Measure) -> str:
+    step = 0.0005 if measure.percent else 0.005  # what the shown digits can tell
     if abs(change) < step:
         return '<span class="dg-change">=</span>'
-    kind = "dg-good" if change * column.better > 0 else "dg-bad"
+    kind = "dg-good" if change * measure.better > 0 else "dg-bad"
     arrow = "▲" if change > 0 else "▼"
-    size = f"{abs(change) * 100:.1f}" if column.percent else f"{abs(change):.2f}"
+    size = f"{abs(change) * 100:.1f}" if measure.percent else f"{abs(change):.2f}"
     return f'<span class="dg-change {kind}">{arrow} {size}</span>'
 
 

@@ -10,31 +10,22 @@ import streamlit as st
 from app.explore.toggles import History
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.describe import describe
-
-# format, what it is, media type
-FORMATS = (
-    ("png", "PNG picture", "image/png"),
-    ("svg", "SVG drawing", "image/svg+xml"),
-    ("pdf", "PDF page", "application/pdf"),
-    ("html", "Interactive page (HTML)", "text/html"),
-    ("json", "Circuit (JSON)", "application/json"),
-    ("graphml", "Graph (GraphML)", "application/graphml+xml"),
-)
+from discogp.export import FORMATS
 
 
 def export_menu(circuit: Circuit, history: History) -> None:
     """A file is made only when asked for, and asking does not run the page again."""
     stem = re.sub(r"[^A-Za-z0-9]+", "-", describe(circuit)).strip("-").lower() or "circuit"
     with st.popover("Export", icon=":material/download:"):
-        for name, title, media in FORMATS:
+        for format in sorted(FORMATS.values(), key=lambda format: format.place):
             st.download_button(
-                title,
+                format.title,
                 # Such a call sees no session state; the history is passed, and read when the call comes.
-                data=partial(_make, circuit, history, name),
-                file_name=f"{stem}.{name}",
-                mime=media,
+                data=partial(_make, circuit, history, format.name),
+                file_name=f"{stem}.{format.name}",
+                mime=format.media_type,
                 on_click="ignore",
-                key=f"export_{name}",
+                key=f"export_{format.name}",
                 width="stretch",
             )
         st.caption("What is switched off is drawn grey, and left out of the data.")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.tables import COLUMNS, ChangedPrompt, Row, share
+from app.tables import ChangedPrompt, Row, share
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.measures import measures
 
 if TYPE_CHECKING:
     from app.loader import Bench
@@ -21,8 +22,8 @@ def numbers(metrics: Any) -> dict[str, float] | None:
     """Metrics, as an object of the engine or as JSON of a file; None for what holds no number."""
     if metrics is None:
         return None
-    pick = metrics.get if isinstance(metrics, Mapping) else lambda key: getattr(metrics, key, None)
-    found = {column.key: pick(column.key) for column in COLUMNS}
+    given = metrics if isinstance(metrics, Mapping) else metrics.to_json()
+    found = {measure.name: given.get(measure.name) for measure in measures()}
     return {key: float(value) for key, value in found.items() if isinstance(value, (int, float))} or None
 
 

@@ -11,6 +11,8 @@ from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, current, start
 
+PAGE = {"icon": ":material/search:", "place": 1}
+
 session.entered("discover")
 st.title("Discover")
 if notice := session.take_notice():

@@ -15,6 +15,8 @@ from discogp.circuits.describe import describe, summary
 from discogp.drawing.view import build_view
 from discogp.errors import DiscoGPError
 
+PAGE = {"icon": ":material/hub:", "place": 0}
+
 link = session.link_once()
 entries = session.choices()
 ids = [entry.id for entry in entries]

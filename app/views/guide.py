@@ -8,6 +8,8 @@ import streamlit as st
 
 from app import session
 
+PAGE = {"icon": ":material/menu_book:", "place": 5}
+
 session.entered("guide")
 st.title("Guide")
 with st.container(width=820):

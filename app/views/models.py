@@ -5,8 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from app import session
-from discogp.models.architectures import ARCHITECTURES
+from discogp.models.families.table import ARCHITECTURES
 from discogp.models.registry import KnownModel, list_models
+
+PAGE = {"icon": ":material/deployed_code:", "place": 4}
 
 session.entered("models")
 st.title("Models")

@@ -10,6 +10,8 @@ from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, Unreadable, current
 
+PAGE = {"icon": ":material/history:", "place": 2}
+
 session.entered("runs")
 st.title("Runs")
 st.caption("Each search is a process of its own: it goes on when this page is closed, and stays until you delete it.")

@@ -10,6 +10,8 @@ from app.text import plain
 from discogp.errors import DiscoGPError
 from discogp.tasks import get_task
 
+PAGE = {"icon": ":material/quiz:", "place": 3}
+
 session.entered("tasks")
 st.title("Tasks")
 st.caption("A circuit can only explain what the model does: look first whether it does the task.")

@@ -8,12 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.measures import measures
 
 KIND_LABELS = MappingProxyType({"q": "query", "k": "key", "v": "value", "mlp": "MLP", "logits": "logits"})
 PART_LABELS = MappingProxyType({"full": "full model", "circuit": "circuit", "complement": "complement"})
-METRICS = MappingProxyType(
-    {"accuracy": "accuracy", "top1": "top-1", "kl": "KL (nats)", "logit_diff": "logit difference"}
-)
 
 
 def describe(circuit: Circuit) -> str:
@@ -40,11 +38,11 @@ def summary(circuit: Circuit, n_shown: int) -> str:
 def metrics_of(circuit: Circuit) -> tuple[tuple[str, dict[str, float]], ...]:
     """The provenance's numbers for the full model, the circuit and its complement; what is no number is left out."""
     found = circuit.provenance.get("metrics")
-    rows = []
+    names, rows = [measure.name for measure in measures()], []
     for part in ("full", "circuit", "complement"):
         numbers = found.get(part) if isinstance(found, Mapping) else None
         if isinstance(numbers, Mapping):
-            clean = {name: float(numbers[name]) for name in METRICS if _is_number(numbers.get(name))}
+            clean = {name: float(numbers[name]) for name in names if _is_number(numbers.get(name))}
             rows += [(part, clean)] if clean else []
     return tuple(rows)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from discogp.circuits.measures import FURTHER
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
@@ -128,10 +129,13 @@ def _sparsity(options: argparse.Namespace) -> None:
 
 
 def table(evaluation: dict[str, Any]) -> str:
-    lines = [f"{'':12} {'accuracy':>9} {'top-1':>9} {'KL (nats)':>10} {'logit diff':>11}"]
+    further = FURTHER.values()
+    heads = "".join(f" {measure.short:>12}" for measure in further)
+    lines = [f"{'':12} {'accuracy':>9} {'top-1':>9} {'KL (nats)':>10} {'logit diff':>11}{heads}"]
     for name in ("full", "circuit", "complement"):
         m = evaluation[name]
-        lines.append(f"{name:12} {m['accuracy']:9.3f} {m['top1']:9.3f} {m['kl']:10.4f} {m['logit_diff']:11.3f}")
+        more = "".join(f" {m[measure.name]:12.4f}" for measure in further)
+        lines.append(f"{name:12} {m['accuracy']:9.3f} {m['top1']:9.3f} {m['kl']:10.4f} {m['logit_diff']:11.3f}{more}")
     weights, searched = evaluation["weight_density"], evaluation["searched_weight_density"]
     lines.append(
         f"{evaluation['n_edges']:,} edges, {evaluation['edge_density']:.2%}"

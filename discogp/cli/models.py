@@ -15,7 +15,7 @@ def add_to(commands: Any) -> None:
 
 
 def _models_list(options: argparse.Namespace) -> None:
-    from discogp.models.architectures import ARCHITECTURES
+    from discogp.models.families.table import ARCHITECTURES
     from discogp.models.registry import list_models
 
     known = list_models()

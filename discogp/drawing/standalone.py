@@ -9,7 +9,8 @@ import json
 from html import escape
 from string import Template
 
-from discogp.circuits.describe import METRICS, PART_LABELS
+from discogp.circuits.describe import PART_LABELS
+from discogp.circuits.measures import measures
 from discogp.drawing import frontend
 from discogp.drawing.palette import PALETTES, Theme
 from discogp.drawing.view import GraphView
@@ -53,12 +54,13 @@ def _in_script_json(data: object) -> str:
 
 
 def _metrics_table(view: GraphView) -> str:
-    columns = [name for name in METRICS if any(name in numbers for _, numbers in view.metrics)]
+    columns = [measure for measure in measures() if any(measure.name in numbers for _, numbers in view.metrics)]
     if not columns:
         return ""
-    head = "".join(f"<th>{escape(METRICS[name])}</th>" for name in columns)
+    head = "".join(f"<th>{escape(measure.title)}</th>" for measure in columns)
     rows = []
     for part, numbers in view.metrics:
-        cells = "".join(f"<td>{numbers[name]:.3f}</td>" if name in numbers else "<td></td>" for name in columns)
+        shown = (f"{numbers[measure.name]:.3f}" if measure.name in numbers else "" for measure in columns)
+        cells = "".join(f"<td>{text}</td>" for text in shown)
         rows.append(f"<tr><th>{escape(PART_LABELS[part])}</th>{cells}</tr>")
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Metrics:
-    """Means over `n` prompts. accuracy, top1: 0–1; kl: nats; logit_diff: logits, right minus wrong."""
+    """Means over `n` prompts. accuracy, top1: 0–1; kl: nats; logit_diff: logits, right minus wrong.
+
+    `further`: by name, those of `discogp.circuits.measures` that are not of every outcome.
+    """
 
     accuracy: float
     top1: float
     kl: float
     logit_diff: float
     n: int
+    further: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures by name, in one level."""
+        own = {name: getattr(self, name) for name in ("accuracy", "top1", "kl", "logit_diff", "n")}
+        return own | dict(self.further)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +39,7 @@ class Outcome:
     top_is_right: NDArray[np.bool_]
     logit_diff: NDArray[np.float32]
     kl: NDArray[np.float32]
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Metrics:
@@ -38,6 +49,7 @@ class Outcome:
             kl=float(self.kl.mean()),
             logit_diff=float(self.logit_diff.mean()),
             n=len(self.correct),
+            further={name: float(values.mean()) for name, values in self.further.items()},
         )
 
 
@@ -55,8 +67,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The circuit's figures at the top level, the complement's with a prefix, the full model's beneath `full`."""
-        flat: dict[str, Any] = asdict(self.circuit)
-        flat |= {f"complement_{k}": v for k, v in asdict(self.complement).items() if k != "n"}
+        parts = {name: getattr(self, name).to_json() for name in ("full", "circuit", "complement")}
+        flat: dict[str, Any] = dict(parts["circuit"])
+        flat |= {f"complement_{k}": v for k, v in parts["complement"].items() if k != "n"}
         flat |= {"edge_density": self.edge_density, "weight_density": self.weight_density, "n_edges": self.n_edges}
         flat["searched_weight_density"] = self.searched_weight_density
-        return flat | {name: asdict(getattr(self, name)) for name in ("full", "circuit", "complement")}
+        return flat | parts

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.measures import FURTHER
 from discogp.engine.folded import FoldedWeights
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import circuit_weights, edge_matrix
@@ -135,7 +136,8 @@ class Scorer:
 
     def collect(self, all_logits: Iterator[Tensor]) -> Outcome:
         """The outcome that the logits [b, V] of every batch in turn amount to."""
-        columns: list[list[NDArray[Any]]] = [[], [], [], [], []]
+        further = FURTHER.values()
+        columns: list[list[NDArray[Any]]] = [[] for _ in range(5 + len(further))]
         for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
             top = logits.argmax(-1)
             values = (
@@ -144,10 +146,12 @@ class Scorer:
                 (top[:, None] == batch.correct).any(1),
                 logit_difference(logits, batch.correct, batch.wrong),
                 kl_divergence(full, logits),
+                *(measure.of(logits, batch, full) for measure in further if measure.of),
             )
             for column, value in zip(columns, values, strict=True):
                 column.append(value.cpu().numpy())
-        return Outcome(*(np.concatenate(column) for column in columns))
+        whole = [np.concatenate(column) for column in columns]
+        return Outcome(*whole[:5], further=dict(zip((measure.name for measure in further), whole[5:], strict=True)))
 
 
 def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: FoldedWeights) -> Replacement:

@@ -135,4 +135,5 @@ class Toggler:
 
 def _left_out(edge: int, batches: list[tuple[NDArray[Any], ...]]) -> LeftOut:
     *columns, change, changed = (np.concatenate(column) for column in zip(*batches, strict=True))
-    return LeftOut(edge, Outcome(*columns), change, changed)
+    correct, top_token, top_is_right, logit_diff, kl = columns
+    return LeftOut(edge, Outcome(correct, top_token, top_is_right, logit_diff, kl), change, changed)

@@ -9,6 +9,7 @@ from networkx.readwrite.graphml import GraphMLWriter
 
 from discogp.circuits.circuit import Circuit
 from discogp.drawing.view import build_view
+from discogp.export.base import Format, Wanted, register
 
 
 def graphml(circuit: Circuit, max_edges: int | None = None) -> bytes:
@@ -29,3 +30,10 @@ def graphml(circuit: Circuit, max_edges: int | None = None) -> bytes:
     # Not nx.write_graphml: it writes in pieces, three times slower, and by another library where lxml is installed.
     writer = GraphMLWriter(graph=graph, encoding="utf-8")
     return ElementTree.tostring(writer.xml, encoding="utf-8", xml_declaration=True)
+
+
+def _wanted(wanted: Wanted) -> bytes:
+    return graphml(wanted.left(), wanted.max_edges)
+
+
+register(Format("graphml", "Graph (GraphML)", "application/graphml+xml", None, _wanted, place=5))

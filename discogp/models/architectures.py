@@ -1,43 +1,20 @@
-"""The one table of architectures: Hugging Face class name -> how to read its weights; everything else is refused.
-
-A new family is one row of `ARCHITECTURES` and, if its layout is new, one function in `families/`. The command line,
-the page and the README show this table. TransformerLens's bridge boots every class of it.
-"""
+"""From a config to the row of its architecture, or the reason why there is none; and checks on what it states."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from discogp.errors import ModelError
-from discogp.models.families.gemma import extract_gemma, extract_gemma2, extract_gemma3
-from discogp.models.families.gpt2 import extract_gpt2, extract_gpt_neo
-from discogp.models.families.gpt_neox import extract_gpt_neox
-from discogp.models.families.llama import extract_llama, extract_mistral, extract_phi3, extract_qwen2, extract_qwen3
-from discogp.models.families.opt import extract_opt
 from discogp.models.families.reading import Parameters, setting_error
+from discogp.models.families.table import ARCHITECTURES, Architecture
 from discogp.models.weights import ModelWeights
-
-Extractor = Callable[[Any, Parameters], ModelWeights]
 
 MAX_LAYERS = 512
 """More than any dense decoder has; a larger number in a config is damage, and would fill the memory before
 any other check."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One row: the Hugging Face class, the `model_type` its config must state, what people call the family, its
-    extractor, and in a few words what is reproduced and what is refused."""
-
-    name: str
-    model_type: str
-    family: str
-    extract: Extractor
-    note: str
 
 
 def architecture_of(raw_config: Mapping[str, Any], model: str) -> Architecture:
@@ -74,8 +51,7 @@ def architecture_of(raw_config: Mapping[str, Any], model: str) -> Architecture:
 
 
 def supported_sentence() -> str:
-    names = ", ".join(ARCHITECTURES)
-    return f"Supported architectures: {names}. Pick such a model, or 'mini', which is always there."
+    return f"Supported architectures: {ARCHITECTURES.known()}. Pick such a model, or 'mini', which is always there."
 
 
 _EXPERTS = (
@@ -124,7 +100,7 @@ def _reason(name: str, raw_config: Mapping[str, Any]) -> str:
     for words, reason in _REASONS:
         if any(word in lowered for word in words):
             return reason
-    return "nobody has added a row for it to the table of architectures (discogp/models/architectures.py) yet"
+    return "nobody has added a file for it to discogp/models/families yet"
 
 
 def _count(hf_config: Any, key: str, maximum: int | None = None) -> int:
@@ -148,97 +124,6 @@ def check_shape(row: Architecture, hf_config: Any) -> None:
     shared = getattr(hf_config, "num_key_value_heads", None)
     if shared is not None and (shared < 1 or heads % shared):
         raise setting_error(row.name, "num_key_value_heads", shared, f"a divisor of the number of heads ({heads})")
-
-
-ARCHITECTURES: Mapping[str, Architecture] = {
-    row.name: row
-    for row in (
-        Architecture(
-            "GPT2LMHeadModel",
-            "gpt2",
-            "GPT-2",
-            extract_gpt2,
-            "all sizes, DistilGPT-2, models trained in its shape",
-        ),
-        Architecture(
-            "GPTNeoForCausalLM",
-            "gpt_neo",
-            "GPT-Neo",
-            extract_gpt_neo,
-            "TinyStories as well; local attention, scores not scaled",
-        ),
-        Architecture(
-            "GPTNeoXForCausalLM",
-            "gpt_neox",
-            "GPT-NeoX",
-            extract_gpt_neox,
-            "Pythia; attention and MLP in parallel or in turn, partial rotary positions",
-        ),
-        Architecture(
-            "OPTForCausalLM",
-            "opt",
-            "OPT",
-            extract_opt,
-            "all sizes but 350M, which norms after its blocks",
-        ),
-        Architecture(
-            "LlamaForCausalLM",
-            "llama",
-            "Llama",
-            extract_llama,
-            "Llama 1 to 3, SmolLM and SmolLM2, TinyLlama, models in that shape; grouped keys and values",
-        ),
-        Architecture(
-            "MistralForCausalLM",
-            "mistral",
-            "Mistral",
-            extract_mistral,
-            "7B and Nemo; sliding window",
-        ),
-        Architecture(
-            "Qwen2ForCausalLM",
-            "qwen2",
-            "Qwen 2",
-            extract_qwen2,
-            "Qwen 2 and 2.5; biases of queries, keys and values, sliding windows",
-        ),
-        Architecture(
-            "Qwen3ForCausalLM",
-            "qwen3",
-            "Qwen 3",
-            extract_qwen3,
-            "dense sizes; normed queries and keys",
-        ),
-        Architecture(
-            "GemmaForCausalLM",
-            "gemma",
-            "Gemma",
-            extract_gemma,
-            "first generation; scaled embeddings, offset norms",
-        ),
-        Architecture(
-            "Gemma2ForCausalLM",
-            "gemma2",
-            "Gemma 2",
-            extract_gemma2,
-            "norms after attention and MLP, capped scores and logits, sliding windows",
-        ),
-        Architecture(
-            "Gemma3ForCausalLM",
-            "gemma3_text",
-            "Gemma 3",
-            extract_gemma3,
-            "text models (270M, 1B); as Gemma 2, with normed queries and keys, two rotary bases",
-        ),
-        Architecture(
-            "Phi3ForCausalLM",
-            "phi3",
-            "Phi-3",
-            extract_phi3,
-            "Phi-3, 3.5 and 4 (mini, 14B); LongRoPE for prompts up to the length of pretraining",
-        ),
-    )
-}
 
 
 def extract(row: Architecture, hf_config: Any, parameters: Parameters) -> ModelWeights:

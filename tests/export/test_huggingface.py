@@ -18,7 +18,7 @@ from discogp.engine.masks import weight_fields
 from discogp.errors import ArtifactError
 from discogp.evaluation.session import run_circuit
 from discogp.export.huggingface import export_huggingface
-from discogp.models.architectures import ARCHITECTURES
+from discogp.models.families.table import ARCHITECTURES
 from tests.tiny_models import build_tiny, build_tiny_gpt2, build_tiny_llama
 
 

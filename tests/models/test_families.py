@@ -17,7 +17,7 @@ from discogp.engine.masks import edge_matrix
 from discogp.engine.sparse_pass import sparse_logits
 from discogp.evaluation.scorer import evaluate
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
-from discogp.models.architectures import ARCHITECTURES
+from discogp.models.families.table import ARCHITECTURES
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny

@@ -10,7 +10,7 @@ import pytest
 from discogp import paths
 from discogp.errors import ModelError
 from discogp.models import registry
-from discogp.models.architectures import ARCHITECTURES
+from discogp.models.families.table import ARCHITECTURES
 from discogp.models.fetch import fetch
 from discogp.models.loading import load_checkpoint
 from tests.tiny_models import build_tiny_llama

@@ -11,6 +11,7 @@ from typing import Any
 from discogp.models.families.llama import Choices, head_size, layer_windows, llama_shaped
 from discogp.models.families.reading import Parameters, positive, require, setting_error
 from discogp.models.families.rope import rotary
+from discogp.models.families.table import Architecture, register
 from discogp.models.weights import AttentionConfig, ModelWeights
 
 _NORMS = ("input_layernorm", "pre_feedforward_layernorm")
@@ -69,3 +70,28 @@ def _choices(name: str, hf: Any, attention: tuple[AttentionConfig, ...], query_k
         embed_scale=hf.hidden_size**0.5,
         logit_cap=positive(name, hf, "final_logit_softcapping"),
     )
+
+
+register(
+    Architecture(
+        "GemmaForCausalLM", "gemma", "Gemma", extract_gemma, "first generation; scaled embeddings, offset norms"
+    )
+)
+register(
+    Architecture(
+        "Gemma2ForCausalLM",
+        "gemma2",
+        "Gemma 2",
+        extract_gemma2,
+        "norms after attention and MLP, capped scores and logits, sliding windows",
+    )
+)
+register(
+    Architecture(
+        "Gemma3ForCausalLM",
+        "gemma3_text",
+        "Gemma 3",
+        extract_gemma3,
+        "text models (270M, 1B); as Gemma 2, with normed queries and keys, two rotary bases",
+    )
+)

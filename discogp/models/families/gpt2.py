@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from discogp.models.families.reading import Parameters, Reader, activation, require, setting_error, unembedding, window
+from discogp.models.families.table import Architecture, register
 from discogp.models.weights import AttentionConfig, LayerWeights, ModelConfig, ModelWeights
 
 
@@ -114,3 +115,19 @@ def _model(hf: Any, config: ModelConfig, read: Reader, layers: tuple[LayerWeight
         final_norm_bias=read("transformer.ln_f.bias", d),
         unembed=unembedding(read, "lm_head", embed, hf),
     )
+
+
+register(
+    Architecture(
+        "GPT2LMHeadModel", "gpt2", "GPT-2", extract_gpt2, "all sizes, DistilGPT-2, models trained in its shape"
+    )
+)
+register(
+    Architecture(
+        "GPTNeoForCausalLM",
+        "gpt_neo",
+        "GPT-Neo",
+        extract_gpt_neo,
+        "TinyStories as well; local attention, scores not scaled",
+    )
+)

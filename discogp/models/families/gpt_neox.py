@@ -8,6 +8,7 @@ from torch import Tensor
 
 from discogp.models.families.reading import Parameters, Reader, activation, unembedding
 from discogp.models.families.rope import longest_prompt, rotary
+from discogp.models.families.table import Architecture, register
 from discogp.models.weights import AttentionConfig, LayerWeights, ModelConfig, ModelWeights
 
 
@@ -75,3 +76,14 @@ def extract_gpt_neox(hf: Any, parameters: Parameters) -> ModelWeights:
         final_norm_bias=read("gpt_neox.final_layer_norm.bias", d),
         unembed=unembedding(read, "lm_head", embed, hf),
     )
+
+
+register(
+    Architecture(
+        "GPTNeoXForCausalLM",
+        "gpt_neox",
+        "GPT-NeoX",
+        extract_gpt_neox,
+        "Pythia; attention and MLP in parallel or in turn, partial rotary positions",
+    )
+)

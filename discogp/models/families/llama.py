@@ -13,6 +13,7 @@ from torch import Tensor
 
 from discogp.models.families.reading import Parameters, Reader, activation, setting_error, unembedding, window
 from discogp.models.families.rope import longest_prompt, rotary
+from discogp.models.families.table import Architecture, register
 from discogp.models.weights import AttentionConfig, LayerWeights, ModelConfig, ModelWeights
 
 
@@ -165,3 +166,34 @@ def llama_shaped(name: str, hf: Any, parameters: Parameters, choices: Choices) -
         final_norm_bias=None,
         unembed=unembedding(read, "lm_head", embed, hf),
     )
+
+
+register(
+    Architecture(
+        "LlamaForCausalLM",
+        "llama",
+        "Llama",
+        extract_llama,
+        "Llama 1 to 3, SmolLM and SmolLM2, TinyLlama, models in that shape; grouped keys and values",
+    )
+)
+register(Architecture("MistralForCausalLM", "mistral", "Mistral", extract_mistral, "7B and Nemo; sliding window"))
+register(
+    Architecture(
+        "Qwen2ForCausalLM",
+        "qwen2",
+        "Qwen 2",
+        extract_qwen2,
+        "Qwen 2 and 2.5; biases of queries, keys and values, sliding windows",
+    )
+)
+register(Architecture("Qwen3ForCausalLM", "qwen3", "Qwen 3", extract_qwen3, "dense sizes; normed queries and keys"))
+register(
+    Architecture(
+        "Phi3ForCausalLM",
+        "phi3",
+        "Phi-3",
+        extract_phi3,
+        "Phi-3, 3.5 and 4 (mini, 14B); LongRoPE for prompts up to the length of pretraining",
+    )
+)

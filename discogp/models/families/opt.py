@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from discogp.models.families.reading import Parameters, Reader, activation, require, unembedding
+from discogp.models.families.table import Architecture, register
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 
 _UNUSED_POSITIONS = 2
@@ -74,3 +75,6 @@ def extract_opt(hf: Any, parameters: Parameters) -> ModelWeights:
         final_norm_bias=read("final_layer_norm.bias", d),
         unembed=unembedding(Reader(parameters), "lm_head", embed, hf),
     )
+
+
+register(Architecture("OPTForCausalLM", "opt", "OPT", extract_opt, "all sizes but 350M, which norms after its blocks"))
