@@ -48,7 +48,7 @@ ORDER = (
 MOST_ROOMS = 24
 # What opens, draws and names a circuit, and what the page imports before it has drawn anything.
 WITHOUT_TORCH = (
-    *("circuits", "drawing", "terms", "errors", "paths", "versions", "registry", "runs", "export", "methods", "tasks"),
+    *("circuits", "drawing", "terms", "errors", "paths", "versions", "registry", "runs", "export", "methods"),
     *("models.registry", "cli"),
 )
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_VIEW = 450, 60, 120

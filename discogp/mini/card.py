@@ -16,6 +16,38 @@ from discogp.mini.record import Run
 if TYPE_CHECKING:
     from discogp.mini.record import Score, Training
 
+_PAGE = """---
+license: mit
+language: en
+library_name: transformers
+---
+
+# mini: a teaching model
+
+{what}
+
+{shape}
+{words}
+
+## How it was made
+
+```
+python -m discogp.mini.train --out assets/mini --seed {seed}
+```
+
+{steps}
+
+{text}
+
+## Held-out accuracy
+
+{measured}
+
+| Task | Split | Prompts | Accuracy | First | Mean logit difference |
+|---|---|---|---|---|---|
+{rows}
+"""
+
 
 def card(
     settings: Training, run: Run, n_parameters: int, n_vocabulary: int, scores: Mapping[str, Mapping[str, Score]]
@@ -59,37 +91,9 @@ def card(
         follows).""",
     )
     what, shape, words, steps, text, measured = (_filled(part) for part in parts)
-    return f"""---
-license: mit
-language: en
-library_name: transformers
----
-
-# mini: a teaching model
-
-{what}
-
-{shape}
-{words}
-
-## How it was made
-
-```
-python -m discogp.mini.train --out assets/mini --seed {run.seed}
-```
-
-{steps}
-
-{text}
-
-## Held-out accuracy
-
-{measured}
-
-| Task | Split | Prompts | Accuracy | First | Mean logit difference |
-|---|---|---|---|---|---|
-{rows}
-"""
+    return _PAGE.format(
+        what=what, shape=shape, words=words, steps=steps, text=text, measured=measured, rows=rows, seed=run.seed
+    )
 
 
 def _filled(text: str) -> str:

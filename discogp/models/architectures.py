@@ -100,7 +100,7 @@ def _reason(name: str, raw_config: Mapping[str, Any]) -> str:
     for words, reason in _REASONS:
         if any(word in lowered for word in words):
             return reason
-    return "nobody has added a file for it to discogp/models/families yet"
+    return "nobody has added a row for it to the table of architectures (a file in discogp/models/families) yet"
 
 
 def _count(hf_config: Any, key: str, maximum: int | None = None) -> int:

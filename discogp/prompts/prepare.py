@@ -14,7 +14,7 @@ from torch import Tensor
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import TaskError
 from discogp.prompts.answers import Chance, chance, full_answers
-from discogp.tasks import PooledTask, Prompts, SplitSizes, Task, encode, fitted, get_task, paired, task_options
+from discogp.tasks import PooledTask, Prompts, Splits, SplitSizes, Task, encode, fitted, get_task, paired, task_options
 
 # An accuracy that has not come this share of the way from chance to 1 (60 % on two candidates) shows no behaviour.
 NEAR_CHANCE = 0.2
@@ -111,18 +111,7 @@ def prepare(
     tokenizer = needs_tokenizer(model, task)
     sizes = sizes or SplitSizes()
     dropped: Counter[str] = Counter()
-    notes: list[str] = []
-    pairs = False
-    if isinstance(task, PooledTask):
-        pool = task.pool()
-        usable = encode(pool.examples, tokenizer, model.bos_id)
-        dropped.update(pool.dropped)
-        dropped.update(usable.dropped)
-        notes += [*pool.notes, *left_out_note(usable.answers_left_out)]
-        pairs = pool.paired
-        splits = task.split(usable.prompts.examples, sizes, seed)
-    else:
-        splits = fitted(task, tokenizer).splits(sizes, seed)
+    splits, notes, pairs = _splits(model, task, sizes, seed, dropped)
     chosen: list[Prompts] = []
     asked: list[Prompts] = []
     right = 0
@@ -134,12 +123,7 @@ def prepare(
         known = full_answers(model, prompts).right.nonzero().flatten().tolist()
         right += len(known)
         if only_known:
-            if not known:
-                raise TaskError(
-                    f"{model.name} answers none of the {len(prompts)} {name} prompts of {task.name!r} rightly, so "
-                    "there is no behaviour to find a circuit for; choose another task, or keep all prompts"
-                )
-            prompts = prompts.subset(known)
+            prompts = _known(model, task, name, prompts, known)
         if pairs:
             prompts, alone = _paired(prompts, need_counterfactual)
             dropped.update({NO_COUNTERFACTUAL: alone} if alone else {})
@@ -169,6 +153,33 @@ def prepare(
         seed=seed,
         task_options=task_options(task),
     )
+
+
+def _splits(
+    model: MaskedTransformer, task: Task, sizes: SplitSizes, seed: int, dropped: Counter[str]
+) -> tuple[Splits, list[str], bool]:
+    """The task's splits for this model; what is to be said of them; whether items are each other's counterfactuals.
+
+    What a pool of given items loses on the way is added to `dropped`.
+    """
+    if not isinstance(task, PooledTask):
+        return fitted(task, model.tokenizer).splits(sizes, seed), [], False
+    pool = task.pool()
+    usable = encode(pool.examples, model.tokenizer, model.bos_id)
+    dropped.update(pool.dropped)
+    dropped.update(usable.dropped)
+    notes = [*pool.notes, *left_out_note(usable.answers_left_out)]
+    return task.split(usable.prompts.examples, sizes, seed), notes, pool.paired
+
+
+def _known(model: MaskedTransformer, task: Task, split: str, prompts: Prompts, known: list[int]) -> Prompts:
+    """Those that the full model answers rightly. TaskError if there are none."""
+    if not known:
+        raise TaskError(
+            f"{model.name} answers none of the {len(prompts)} {split} prompts of {task.name!r} rightly, so "
+            "there is no behaviour to find a circuit for; choose another task, or keep all prompts"
+        )
+    return prompts.subset(known)
 
 
 def needs_tokenizer(model: MaskedTransformer, task: Task) -> Any:

@@ -101,16 +101,15 @@ def layer_windows(name: str, hf: Any) -> tuple[int | None, ...]:
 
 
 def llama_shaped(name: str, hf: Any, parameters: Parameters, choices: Choices) -> ModelWeights:
-    d, heads, shared, d_mlp = hf.hidden_size, hf.num_attention_heads, hf.num_key_value_heads, hf.intermediate_size
-    dh = head_size(hf)
+    d = hf.hidden_size
     config = ModelConfig(
         family=hf.model_type,
         n_layers=hf.num_hidden_layers,
-        n_heads=heads,
-        n_kv_heads=shared,
+        n_heads=hf.num_attention_heads,
+        n_kv_heads=hf.num_key_value_heads,
         d_model=d,
-        d_head=dh,
-        d_mlp=d_mlp,
+        d_head=head_size(hf),
+        d_mlp=hf.intermediate_size,
         d_vocab=hf.vocab_size,
         max_positions=longest_prompt(hf),
         norm="rms",
@@ -123,48 +122,54 @@ def llama_shaped(name: str, hf: Any, parameters: Parameters, choices: Choices) -
     )
     read = Reader(parameters)
 
-    def gain(block: Reader, which: str, size: int) -> Tensor:
-        return block(f"{which}.weight", size) + choices.norm_offset
-
-    def layer(index: int) -> LayerWeights:
-        block = read.under(f"model.layers.{index}.")
-        after = choices.post_norms
-        own_norms = choices.query_key_norms
-        return LayerWeights(
-            norm1=gain(block, choices.norms[0], d),
-            norm1_bias=None,
-            q=block.into_heads("self_attn.q_proj", heads, dh, d),
-            k=block.into_heads("self_attn.k_proj", shared, dh, d),
-            v=block.into_heads("self_attn.v_proj", shared, dh, d),
-            o=block.out_of_heads("self_attn.o_proj", heads, dh, d),
-            q_bias=block.head_biases("self_attn.q_proj", heads, dh),
-            k_bias=block.head_biases("self_attn.k_proj", shared, dh),
-            v_bias=block.head_biases("self_attn.v_proj", shared, dh),
-            o_bias=block.optional("self_attn.o_proj.bias", d),
-            norm2=gain(block, choices.norms[1], d),
-            norm2_bias=None,
-            mlp_in=block.linear("mlp.up_proj", d_mlp, d),
-            mlp_in_bias=block.optional("mlp.up_proj.bias", d_mlp),
-            mlp_gate=block.linear("mlp.gate_proj", d_mlp, d),
-            mlp_gate_bias=block.optional("mlp.gate_proj.bias", d_mlp),
-            mlp_out=block.linear("mlp.down_proj", d, d_mlp),
-            mlp_out_bias=block.optional("mlp.down_proj.bias", d),
-            norm_q=gain(block, "self_attn.q_norm", dh) if own_norms else None,
-            norm_k=gain(block, "self_attn.k_norm", dh) if own_norms else None,
-            norm_after_attention=gain(block, after[0], d) if after else None,
-            norm_after_mlp=gain(block, after[1], d) if after else None,
-            attention=choices.attention[index],
-        )
-
     embed = read("model.embed_tokens.weight", config.d_vocab, d)
     return ModelWeights(
         config=config,
         embed=embed,
         positions=None,
-        layers=tuple(layer(index) for index in range(config.n_layers)),
-        final_norm=gain(read, "model.norm", d),
+        layers=tuple(
+            _layer(read.under(f"model.layers.{i}."), config, choices, attention)
+            for i, attention in zip(range(config.n_layers), choices.attention, strict=True)
+        ),
+        final_norm=_gain(read, choices, "model.norm", d),
         final_norm_bias=None,
         unembed=unembedding(read, "lm_head", embed, hf),
+    )
+
+
+def _gain(block: Reader, choices: Choices, which: str, size: int) -> Tensor:
+    return block(f"{which}.weight", size) + choices.norm_offset
+
+
+def _layer(block: Reader, config: ModelConfig, choices: Choices, attention: AttentionConfig) -> LayerWeights:
+    d, heads, dh, d_mlp = config.d_model, config.n_heads, config.d_head, config.d_mlp
+    shared = config.n_kv_heads
+    after = choices.post_norms
+    own_norms = choices.query_key_norms
+    return LayerWeights(
+        norm1=_gain(block, choices, choices.norms[0], d),
+        norm1_bias=None,
+        q=block.into_heads("self_attn.q_proj", heads, dh, d),
+        k=block.into_heads("self_attn.k_proj", shared, dh, d),
+        v=block.into_heads("self_attn.v_proj", shared, dh, d),
+        o=block.out_of_heads("self_attn.o_proj", heads, dh, d),
+        q_bias=block.head_biases("self_attn.q_proj", heads, dh),
+        k_bias=block.head_biases("self_attn.k_proj", shared, dh),
+        v_bias=block.head_biases("self_attn.v_proj", shared, dh),
+        o_bias=block.optional("self_attn.o_proj.bias", d),
+        norm2=_gain(block, choices, choices.norms[1], d),
+        norm2_bias=None,
+        mlp_in=block.linear("mlp.up_proj", d_mlp, d),
+        mlp_in_bias=block.optional("mlp.up_proj.bias", d_mlp),
+        mlp_gate=block.linear("mlp.gate_proj", d_mlp, d),
+        mlp_gate_bias=block.optional("mlp.gate_proj.bias", d_mlp),
+        mlp_out=block.linear("mlp.down_proj", d, d_mlp),
+        mlp_out_bias=block.optional("mlp.down_proj.bias", d),
+        norm_q=_gain(block, choices, "self_attn.q_norm", dh) if own_norms else None,
+        norm_k=_gain(block, choices, "self_attn.k_norm", dh) if own_norms else None,
+        norm_after_attention=_gain(block, choices, after[0], d) if after else None,
+        norm_after_mlp=_gain(block, choices, after[1], d) if after else None,
+        attention=attention,
     )
 
 

@@ -22,7 +22,7 @@ def extract_opt(hf: Any, parameters: Parameters) -> ModelWeights:
         layer_norm_elementwise_affine=True,
         _remove_final_layer_norm=False,
     )
-    d, heads, d_mlp = hf.hidden_size, hf.num_attention_heads, hf.ffn_dim
+    d, heads = hf.hidden_size, hf.num_attention_heads
     dh = d // heads
     config = ModelConfig(
         family="opt",
@@ -31,7 +31,7 @@ def extract_opt(hf: Any, parameters: Parameters) -> ModelWeights:
         n_kv_heads=heads,
         d_model=d,
         d_head=dh,
-        d_mlp=d_mlp,
+        d_mlp=hf.ffn_dim,
         d_vocab=hf.vocab_size,
         max_positions=hf.max_position_embeddings,
         norm="layer",
@@ -41,39 +41,40 @@ def extract_opt(hf: Any, parameters: Parameters) -> ModelWeights:
     )
     read = Reader(parameters).under("model.decoder.")
 
-    def layer(index: int) -> LayerWeights:
-        block = read.under(f"layers.{index}.")
-        return LayerWeights(
-            norm1=block("self_attn_layer_norm.weight", d),
-            norm1_bias=block("self_attn_layer_norm.bias", d),
-            q=block.into_heads("self_attn.q_proj", heads, dh, d),
-            k=block.into_heads("self_attn.k_proj", heads, dh, d),
-            v=block.into_heads("self_attn.v_proj", heads, dh, d),
-            o=block.out_of_heads("self_attn.out_proj", heads, dh, d),
-            q_bias=block.head_biases("self_attn.q_proj", heads, dh),
-            k_bias=block.head_biases("self_attn.k_proj", heads, dh),
-            v_bias=block.head_biases("self_attn.v_proj", heads, dh),
-            o_bias=block.optional("self_attn.out_proj.bias", d),
-            norm2=block("final_layer_norm.weight", d),
-            norm2_bias=block("final_layer_norm.bias", d),
-            mlp_in=block.linear("fc1", d_mlp, d),
-            mlp_in_bias=block.optional("fc1.bias", d_mlp),
-            mlp_gate=None,
-            mlp_gate_bias=None,
-            mlp_out=block.linear("fc2", d, d_mlp),
-            mlp_out_bias=block.optional("fc2.bias", d),
-        )
-
     embed = read("embed_tokens.weight", config.d_vocab, d)
     positions = read("embed_positions.weight", config.max_positions + _UNUSED_POSITIONS, d)
     return ModelWeights(
         config=config,
         embed=embed,
         positions=positions[_UNUSED_POSITIONS:].contiguous(),
-        layers=tuple(layer(index) for index in range(config.n_layers)),
+        layers=tuple(_layer(read.under(f"layers.{i}."), config) for i in range(config.n_layers)),
         final_norm=read("final_layer_norm.weight", d),
         final_norm_bias=read("final_layer_norm.bias", d),
         unembed=unembedding(Reader(parameters), "lm_head", embed, hf),
+    )
+
+
+def _layer(block: Reader, config: ModelConfig) -> LayerWeights:
+    d, heads, dh, d_mlp = config.d_model, config.n_heads, config.d_head, config.d_mlp
+    return LayerWeights(
+        norm1=block("self_attn_layer_norm.weight", d),
+        norm1_bias=block("self_attn_layer_norm.bias", d),
+        q=block.into_heads("self_attn.q_proj", heads, dh, d),
+        k=block.into_heads("self_attn.k_proj", heads, dh, d),
+        v=block.into_heads("self_attn.v_proj", heads, dh, d),
+        o=block.out_of_heads("self_attn.out_proj", heads, dh, d),
+        q_bias=block.head_biases("self_attn.q_proj", heads, dh),
+        k_bias=block.head_biases("self_attn.k_proj", heads, dh),
+        v_bias=block.head_biases("self_attn.v_proj", heads, dh),
+        o_bias=block.optional("self_attn.out_proj.bias", d),
+        norm2=block("final_layer_norm.weight", d),
+        norm2_bias=block("final_layer_norm.bias", d),
+        mlp_in=block.linear("fc1", d_mlp, d),
+        mlp_in_bias=block.optional("fc1.bias", d_mlp),
+        mlp_gate=None,
+        mlp_gate_bias=None,
+        mlp_out=block.linear("fc2", d, d_mlp),
+        mlp_out_bias=block.optional("fc2.bias", d),
     )
 
 
