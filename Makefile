@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: app setup test lint clean
+.PHONY: app setup test lint coverage clean
 
 app: setup
 	$(RUN) -m streamlit run app/main.py
@@ -24,6 +24,10 @@ lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
+
+# Without the browser's tests, so that the figure is the same on a machine that has no Chromium.
+coverage: setup
+	$(RUN) -m pytest -m "not browser" --cov
 
 clean:
 	rm -rf $(VENV)

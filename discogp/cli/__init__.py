@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from discogp.cli import bench, circuits, discover, methods, models, tasks
-from discogp.cli.output import note
+from discogp.cli.output import CommandParser, note
 from discogp.errors import DiscoGPError
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m discogp", description="Find, score and export circuits.")
+    parser = CommandParser(prog="python -m discogp", description="Find, score and export circuits.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (models, tasks, methods, discover, circuits, bench):
         group.add_to(commands)

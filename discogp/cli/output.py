@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
+
+# A percent sign that begins no format such as %(default)s; argparse would take it for one and fail.
+_BARE_PERCENT = re.compile(r"%(?!\(\w+\)[sdr])")
 
 
 def say(text: str) -> None:
@@ -20,6 +24,20 @@ def note(text: str) -> None:
 
 def say_json(data: Any) -> None:
     say(json.dumps(data, indent=2, allow_nan=False))
+
+
+class _Help(argparse.HelpFormatter):
+    """Help texts are written as they are read: a percent sign is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return None if action.help is None else _BARE_PERCENT.sub("%%", action.help)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command, or a group of them; what is added to a group is of this class too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Help, **options})
 
 
 def add_command(
