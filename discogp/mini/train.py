@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from discogp.errors import ModelError
-from discogp.evaluation.measures import answers_right, logit_difference
+from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
 from discogp.mini import text as mini_text
 from discogp.mini.card import card
 from discogp.mini.leaks import HELD_OUT_SPLITS, leak
@@ -45,7 +45,7 @@ def score(model: GPT2LMHeadModel, prompts: Prompts) -> Score:
     for part in prompts.to(device).batches(128):
         logits = model(part.tokens).logits[torch.arange(len(part), device=device), part.last].float()  # [b, v]
         right += int(answers_right(logits, part.correct, part.wrong).sum())
-        first += int((logits.argmax(1, keepdim=True) == part.correct).any(1).sum())
+        first += int(top_is_right(logits.argmax(1), part.correct).sum())
         difference += float(logit_difference(logits, part.correct, part.wrong).sum())
     n = len(prompts)
     return Score(n, right / n, first / n, difference / n)
