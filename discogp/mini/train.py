@@ -28,7 +28,7 @@ from discogp.evaluation.measures import answers_right, logit_difference, top_is_
 from discogp.mini import text as mini_text
 from discogp.mini.card import card
 from discogp.mini.leaks import HELD_OUT_SPLITS, leak
-from discogp.mini.record import Run, Score, Training
+from discogp.mini.record import Score, Training, TrainingRun
 from discogp.tasks import Prompts, SplitSizes, encode, fitted, get_task
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     log.info("wall time %.0f s, processor time %.0f s", wall, processor)
     n_parameters = sum(p.numel() for p in loaded.parameters())
     (options.out / "README.md").write_text(
-        card(settings, Run(options.seed, options.threads, wall, processor), n_parameters, len(read), scores),
+        card(settings, TrainingRun(options.seed, options.threads, wall, processor), n_parameters, len(read), scores),
         encoding="utf-8",
     )
     good = all(result.accuracy >= 0.97 for tasks in scores.values() for result in tasks.values())
