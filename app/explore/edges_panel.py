@@ -10,7 +10,7 @@ import streamlit as st
 from app.explore.survey import Survey
 from app.explore.toggles import History, Toggles
 from app.loader import Bench
-from app.text import plain
+from app.text import error_text
 from discogp.errors import DiscoGPError
 from discogp.evaluation.minimality import IDLE_KL, Effect, Minimality
 
@@ -63,8 +63,7 @@ def _wait_for(survey: Survey) -> None:
 def _failed(error: BaseException) -> None:
     if not isinstance(error, DiscoGPError):
         _log.error("leave-one-out failed", exc_info=error)
-    text = str(error) if isinstance(error, DiscoGPError) else f"{type(error).__name__}: {error}"
-    st.warning(f"Leaving out every edge did not work. {plain(text)}")
+    st.warning(f"Leaving out every edge did not work. {error_text(error)}")
 
 
 def _table(found: Minimality, history: History, key: str) -> None:

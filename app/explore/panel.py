@@ -20,7 +20,7 @@ from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
 from app.loader import Bench
 from app.tables import chips, metrics_table, prompts_table
-from app.text import plain
+from app.text import error_text, plain
 from discogp.circuits.circuit import Circuit
 from discogp.drawing.view import GraphView
 from discogp.errors import DiscoGPError
@@ -149,9 +149,8 @@ def _ask(entry: Entry, circuit: Circuit, n_off: int) -> None:
 def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> None:
     if not isinstance(error, DiscoGPError):
         _log.error("running %s failed", entry.id, exc_info=error)
-    text = str(error) if isinstance(error, DiscoGPError) else f"{type(error).__name__}: {error}"
     st.html(metrics_table(saved_rows(circuit, n_off), "saved"))
-    st.warning(f"The figures above are those saved with the circuit; its model cannot be run here. {plain(text)}")
+    st.warning(f"The figures above are those saved with the circuit; its model cannot be run here. {error_text(error)}")
     if st.button("Try again", icon=":material/refresh:"):
         session.engine().forget(entry.id)
         st.rerun()

@@ -13,9 +13,9 @@ import streamlit as st
 
 from app import session
 from app.tables import show
-from app.text import plain
+from app.text import error_text, plain
 from discogp import paths
-from discogp.errors import DiscoGPError, TaskError
+from discogp.errors import TaskError
 from discogp.models.registry import list_models
 from discogp.tasks import Example, SplitSizes, Task, get_task, list_tasks, option_names
 
@@ -77,8 +77,7 @@ def _result(check: Future[TaskCheck]) -> None:
     try:
         found = check.result()
     except Exception as error:
-        told = str(error) if isinstance(error, DiscoGPError) else f"{type(error).__name__}: {error}"
-        st.warning(plain(told))
+        st.warning(error_text(error))
         return
     cells = {
         "right": show(found.accuracy, True),

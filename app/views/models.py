@@ -33,7 +33,7 @@ def card(model: KnownModel) -> None:
         if model.fetch or model.hub_names:
             st.code(f"python -m discogp models get {model.name}", language="shell")
         else:
-            st.text(model.how_to_get())
+            st.text(f"{model.how_to_get()}.")
 
 
 for known in list_models():

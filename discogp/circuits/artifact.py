@@ -9,9 +9,6 @@ all edge scores, and only sums weight masks up. Whatever is wrong with either ra
 from __future__ import annotations
 
 import math
-import secrets
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,7 @@ from discogp.circuits.document import (
 )
 from discogp.circuits.graph import ComputationGraph
 from discogp.errors import ArtifactError
+from discogp.paths import replaced_folder
 
 __all__ = ["circuit_from_json", "circuit_to_json", "load_circuit", "save_circuit"]
 
@@ -57,21 +55,12 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
     for name, mask in (circuit.weight_masks or {}).items():
         tensors[_WEIGHTS + name] = np.packbits(mask.reshape(-1))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile, whose folders nobody else may read: a circuit is as readable as what is saved beside it.
-        staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
-        staging.mkdir()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        raise ArtifactError(f"cannot write beside {target}: {error}") from error
-    try:
-        (staging / CIRCUIT_FILE).write_text(text, encoding="utf-8")
-        save_file(tensors, staging / MASKS_FILE)
-        (staging / MASKS_FILE).chmod((staging / CIRCUIT_FILE).stat().st_mode)  # safetensors makes files private
-        swap(staging, target)
-    except (OSError, SafetensorError) as error:
+        with replaced_folder(target) as staging:
+            (staging / CIRCUIT_FILE).write_text(text, encoding="utf-8")
+            save_file(tensors, staging / MASKS_FILE)
+            (staging / MASKS_FILE).chmod((staging / CIRCUIT_FILE).stat().st_mode)  # safetensors makes files private
+    except (OSError, ValueError, SafetensorError) as error:  # ValueError: a name with a null character
         raise ArtifactError(f"cannot write the circuit to {target}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
@@ -126,23 +115,6 @@ def check_replaceable(target: Path) -> None:
     if present:
         # Raises unless it is a circuit's.
         parse_document(read_text(target / CIRCUIT_FILE), str(target / CIRCUIT_FILE))
-
-
-def swap(staging: Path, target: Path) -> None:
-    """Put the staged folder at its place. Renaming over a folder with files fails, so the old one steps aside first."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(aside / "circuit")
-    try:
-        staging.rename(target)
-    except OSError:
-        (aside / "circuit").rename(target)
-        raise
-    finally:
-        if target.exists():
-            shutil.rmtree(aside, ignore_errors=True)
 
 
 # --- reading ---------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def write_document(circuit: Circuit, *, single_file: bool) -> str:
         # str() of a float32 is the shortest decimal that reads back as the same float32.
         "edges": {e.name: None if scores is None else float(str(scores[e.index])) for e in kept},
         "weights": _weights_summary(circuit),
-        "provenance": plain(circuit.provenance, "provenance"),
+        "provenance": as_json(circuit.provenance, "provenance"),
     }
     if single_file:
         encoded = None if scores is None else base64.b64encode(scores.astype("<f4").tobytes()).decode()
@@ -87,7 +87,7 @@ def _weights_summary(circuit: Circuit) -> dict[str, Any] | None:
     return {**density, "unmasked": circuit.unmasked_weights, "masks": masks}
 
 
-def plain(value: Any, where: str) -> Any:
+def as_json(value: Any, where: str) -> Any:
     """The value as plain JSON: numpy scalars and tuples become Python's, NaN and infinities null (JSON has neither)."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -98,12 +98,12 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {str(key): as_json(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return plain(value.tolist(), where)
+        return as_json(value.tolist(), where)
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
-        return [plain(item, f"{where}[{i}]") for i, item in enumerate(items)]
+        return [as_json(item, f"{where}[{i}]") for i, item in enumerate(items)]
     raise ArtifactError(f"{where} is a {type(value).__name__}, which JSON cannot hold; use numbers, texts, lists")
 
 

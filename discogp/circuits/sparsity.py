@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ConfigError
+from discogp.terms import COMPONENTS
 
-COMPONENTS = tuple(name + suffix for name in ("q", "k", "v", "o", "in", "gate", "out") for suffix in ("", ".bias"))
+_COMPONENTS = tuple(name + suffix for name in COMPONENTS for suffix in ("", ".bias"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Sparsity:
     def components(self) -> list[str]:
         """Those that any layer has a mask for, in the order of the forward pass."""
         present = {component for _, component in self.counts}
-        return [name for name in COMPONENTS if name in present]
+        return [name for name in _COMPONENTS if name in present]
 
     def layer(self, layer: int) -> Count:
         return sum((count for (at, _), count in self.counts.items() if at == layer), Count(0, 0))
@@ -124,7 +125,7 @@ def sparsity(circuit: Circuit) -> Sparsity:
 def _place(name: str) -> tuple[int, str]:
     """(layer, component) of a mask's name: m3.in.bias -> (3, in.bias)."""
     block, _, component = name.partition(".")
-    if not block[1:].isdigit() or component not in COMPONENTS:
+    if not block[1:].isdigit() or component not in _COMPONENTS:
         raise ConfigError(f"there is no weight {name!r}; names are like a0.q, m3.in.bias")
     return int(block[1:]), component
 

@@ -84,7 +84,6 @@ class GraphView:
     subtitle: str
     metrics: tuple[tuple[str, Mapping[str, float]], ...]
     n_kept: int
-    n_matching: int
     n_edges: int
     rows: tuple[tuple[float, str], ...]
     width: float
@@ -99,11 +98,6 @@ class GraphView:
     @cached_property
     def node_by_name(self) -> dict[str, ViewNode]:
         return {node.name: node for node in self.nodes}
-
-    @property
-    def suggested_height(self) -> int:
-        """Height in pixels at which every row of labels can be read."""
-        return int(min(1100, max(560, 140 + 46 * len(self.rows))))
 
     @cached_property
     def id(self) -> str:
@@ -188,7 +182,6 @@ def build_view(
         subtitle=summary(circuit, len(links)),
         metrics=metrics_of(circuit),
         n_kept=circuit.n_edges,
-        n_matching=len(ranked),
         n_edges=graph.n_edges,
         rows=rows,
         width=width,

@@ -18,10 +18,10 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.errors import ArtifactError
 from discogp.models.weights import LayerWeights, ModelWeights
+from discogp.terms import ATTENTION, MLP
 
-# Weight-mask name within its block -> the field of LayerWeights that it covers.
-_ATTENTION_FIELDS = {"q": "q", "k": "k", "v": "v", "o": "o"}
-_MLP_FIELDS = {"in": "mlp_in", "gate": "mlp_gate", "out": "mlp_out"}
+# Of each kind of block: how its masks' names begin, its components, how the fields of LayerWeights begin.
+_BLOCKS = (("a", ATTENTION, ""), ("m", MLP, "mlp_"))
 
 
 def edge_matrix(graph: ComputationGraph, values: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
@@ -40,12 +40,13 @@ def edge_vector(graph: ComputationGraph, matrix: Tensor) -> np.ndarray:
 def weight_fields(weights: ModelWeights) -> Iterator[tuple[str, int, str, Tensor]]:
     """(mask name, layer, field of LayerWeights, tensor) of every weight and bias that a mask covers."""
     for index, layer in enumerate(weights.layers):
-        for prefix, names in (("a", _ATTENTION_FIELDS), ("m", _MLP_FIELDS)):
-            for short, field in names.items():
+        for kind, components, beginning in _BLOCKS:
+            for component in components:
                 for suffix in ("", "_bias"):
-                    tensor = getattr(layer, field + suffix)
+                    field = f"{beginning}{component}{suffix}"
+                    tensor = getattr(layer, field)
                     if tensor is not None:
-                        yield f"{prefix}{index}.{short}{suffix.replace('_', '.')}", index, field + suffix, tensor
+                        yield f"{kind}{index}.{component}{suffix.replace('_', '.')}", index, field, tensor
 
 
 def unmasked_weights(weights: ModelWeights, masks: Mapping[str, np.ndarray] | None) -> int:

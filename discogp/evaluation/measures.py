@@ -29,6 +29,11 @@ def answers_right(logits: Tensor, correct: Tensor, wrong: Tensor) -> Tensor:
     return candidate_logits(logits, correct).amax(1) > candidate_logits(logits, wrong).amax(1)
 
 
+def top_is_right(top_token: Tensor, correct: Tensor) -> Tensor:
+    """[b] bool: the most likely token of the whole vocabulary [b] is one of the right answers."""
+    return (top_token[:, None] == correct).any(1)
+
+
 def _mean(logits: Tensor, ids: Tensor) -> Tensor:
     given = ids >= 0
     return (logits.gather(1, ids.clamp_min(0)) * given).sum(1) / given.sum(1)

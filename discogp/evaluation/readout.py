@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from discogp.engine.folded import FoldedWeights
-from discogp.evaluation.measures import answers_right, logit_difference
+from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
 from discogp.tasks.encoding import Prompts
 
 _WIDTH = 1024
@@ -64,7 +64,7 @@ def read_out(folded: FoldedWeights, finals: Tensor, prompts: Prompts, references
     return Reading(
         correct=answers_right(candidates, correct, wrong).view(k, b),
         top_token=top_token.view(k, b),
-        top_is_right=(top_token[:, None] == prompts.correct.repeat(k, 1)).any(1).view(k, b),
+        top_is_right=top_is_right(top_token, prompts.correct.repeat(k, 1)).view(k, b),
         logit_diff=logit_difference(candidates, correct, wrong).view(k, b),
         kl=tuple((cross.transpose(0, 1) + total.view(k, b, 1)).clamp_min(0).unbind(2)),
     )

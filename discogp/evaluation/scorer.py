@@ -25,7 +25,7 @@ from discogp.engine.replacement import Replacement
 from discogp.engine.sparse_pass import SparseRunner
 from discogp.engine.workspace import Workspace
 from discogp.errors import ArtifactError, ConfigError
-from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference
+from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference, top_is_right
 from discogp.evaluation.outcome import Evaluation, Outcome
 from discogp.tasks.encoding import Prompts
 from discogp.terms import Ablation
@@ -143,7 +143,7 @@ class Scorer:
             values = (
                 answers_right(logits, batch.correct, batch.wrong),
                 top,
-                (top[:, None] == batch.correct).any(1),
+                top_is_right(top, batch.correct),
                 logit_difference(logits, batch.correct, batch.wrong),
                 kl_divergence(full, logits),
                 *(measure.of(logits, batch, full) for measure in further if measure.of),

@@ -19,7 +19,7 @@ from discogp.engine.masks import circuit_weights, edge_matrix
 from discogp.evaluation.minimality import Minimality
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.scorer import Evaluator, check_fits
-from discogp.evaluation.toggling import Progress, Toggler
+from discogp.evaluation.toggling import Report, Toggler
 from discogp.tasks.encoding import Prompts
 from discogp.terms import Ablation
 
@@ -97,7 +97,7 @@ class AblationSession:
         circuit = self.model.masked(tokens, mask, replacement=replacement, folded=scorer.folded)
         return self.model.logits(tokens), circuit
 
-    def leave_one_out(self, progress: Progress | None = None) -> Minimality:
+    def leave_one_out(self, progress: Report | None = None) -> Minimality:
         """The circuit without each of its edges in turn; `progress(done, total)` may raise, to cancel."""
         edges = np.flatnonzero(self.base.edge_mask).tolist()
         return Minimality(self.base, self.circuit, self._toggler.leave_one_out(edges, progress))

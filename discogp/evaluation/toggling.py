@@ -26,7 +26,7 @@ from discogp.evaluation.scorer import Scorer
 _KEPT_BYTES = 400_000_000
 _ROWS_READ_TOGETHER = 1024
 
-Progress = Callable[[int, int], None]
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Toggler:
             )
             return scorer.collect(scorer.folded.unembed(final) for final in finals)
 
-    def leave_one_out(self, edges: Sequence[int], progress: Progress | None = None) -> tuple[LeftOut, ...]:
+    def leave_one_out(self, edges: Sequence[int], progress: Report | None = None) -> tuple[LeftOut, ...]:
         """The circuit without each of these edges in turn, in their order.
 
         `progress` is called with how many of all runs are done; what it raises ends the work (to cancel it).

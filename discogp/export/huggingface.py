@@ -8,15 +8,13 @@ their own addresses, and so tells which entry each weight came from.
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discogp.circuits.artifact import swap
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ArtifactError, ConfigError
+from discogp.paths import replaced_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,20 +111,16 @@ def _addresses(opened: Opened, parameters: Mapping[str, Tensor]) -> Iterator[tup
 def _write(opened: Opened, circuit: Circuit, target: Path) -> Path:
     from discogp.models.load_errors import quiet
 
-    staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    note = {"model": opened.name, "weight_density": circuit.weight_density, "task": circuit.provenance.get("task")}
     try:
-        staging.mkdir(parents=True)
-        with quiet():
-            opened.module.save_pretrained(staging, safe_serialization=True)
-            if opened.tokenizer is not None:
-                opened.tokenizer.save_pretrained(staging)
-        note = {"model": opened.name, "weight_density": circuit.weight_density, "task": circuit.provenance.get("task")}
-        (staging / NOTE_FILE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        swap(staging, target)
+        with replaced_folder(target) as staging:
+            with quiet():
+                opened.module.save_pretrained(staging, safe_serialization=True)
+                if opened.tokenizer is not None:
+                    opened.tokenizer.save_pretrained(staging)
+            (staging / NOTE_FILE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ArtifactError(f"cannot write the model to {target}: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return target
 
 

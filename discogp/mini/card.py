@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from discogp.mini import text as mini_text
-from discogp.mini.record import Run
+from discogp.mini.record import TrainingRun
 
 if TYPE_CHECKING:
     from discogp.mini.record import Score, Training
@@ -50,7 +50,11 @@ python -m discogp.mini.train --out assets/mini --seed {seed}
 
 
 def card(
-    settings: Training, run: Run, n_parameters: int, n_vocabulary: int, scores: Mapping[str, Mapping[str, Score]]
+    settings: Training,
+    run: TrainingRun,
+    n_parameters: int,
+    n_vocabulary: int,
+    scores: Mapping[str, Mapping[str, Score]],
 ) -> str:
     """The model card in Markdown. `scores`: by split and task."""
     rows = "\n".join(

@@ -34,7 +34,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """One training: its seed, on how many threads, and the seconds it took, by the wall and over all threads."""
 
     seed: int

@@ -24,11 +24,11 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from discogp.errors import ModelError
-from discogp.evaluation.measures import answers_right, logit_difference
+from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
 from discogp.mini import text as mini_text
 from discogp.mini.card import card
 from discogp.mini.leaks import HELD_OUT_SPLITS, leak
-from discogp.mini.record import Run, Score, Training
+from discogp.mini.record import Score, Training, TrainingRun
 from discogp.tasks import Prompts, SplitSizes, encode, fitted, get_task
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def score(model: GPT2LMHeadModel, prompts: Prompts) -> Score:
     for part in prompts.to(device).batches(128):
         logits = model(part.tokens).logits[torch.arange(len(part), device=device), part.last].float()  # [b, v]
         right += int(answers_right(logits, part.correct, part.wrong).sum())
-        first += int((logits.argmax(1, keepdim=True) == part.correct).any(1).sum())
+        first += int(top_is_right(logits.argmax(1), part.correct).sum())
         difference += float(logit_difference(logits, part.correct, part.wrong).sum())
     n = len(prompts)
     return Score(n, right / n, first / n, difference / n)
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     log.info("wall time %.0f s, processor time %.0f s", wall, processor)
     n_parameters = sum(p.numel() for p in loaded.parameters())
     (options.out / "README.md").write_text(
-        card(settings, Run(options.seed, options.threads, wall, processor), n_parameters, len(read), scores),
+        card(settings, TrainingRun(options.seed, options.threads, wall, processor), n_parameters, len(read), scores),
         encoding="utf-8",
     )
     good = all(result.accuracy >= 0.97 for tasks in scores.values() for result in tasks.values())

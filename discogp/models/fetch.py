@@ -15,7 +15,7 @@ def fetch(model: KnownModel, report: Report | None = None) -> Path | str:
         return model.fetch(report)
     if not model.available():
         if model.where:
-            raise ModelError(f"Model {model.name!r} is missing. {model.how_to_get()}")
+            raise ModelError(f"model {model.name!r} is missing. {model.how_to_get()}")
         if report:
             name = model.cached_hub_name()
             report(f"Downloading {name} from the Hugging Face hub ({model.size_mb} MB)", 0.02)

@@ -39,7 +39,7 @@ def named(shown: str) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise ModelError(f"Model {shown!r}: {error}") from error
+        raise ModelError(f"model {shown!r}: {error}") from error
 
 
 def load_error(error: Exception, shown: str, what: str, local: bool) -> ModelError:
@@ -49,29 +49,29 @@ def load_error(error: Exception, shown: str, what: str, local: bool) -> ModelErr
     if not local:
         if "GatedRepoError" in kinds:
             return ModelError(
-                f"Model {shown!r} asks for its licence to be accepted. Accept it on "
-                f"https://huggingface.co/{shown}, set HF_TOKEN to an access token, and try again."
+                f"model {shown!r} asks for its licence to be accepted. Accept it on "
+                f"https://huggingface.co/{shown}, set HF_TOKEN to an access token, and try again"
             )
         if "RepositoryNotFoundError" in kinds or "not a valid model identifier" in str(error):
             return ModelError(
-                f"Model {shown!r} is not on the Hugging Face hub (or is private), and no folder of that "
+                f"model {shown!r} is not on the Hugging Face hub (or is private), and no folder of that "
                 f"name exists here. {registry.choices(shown)}"
             )
         if kinds & _NO_ANSWER or "couldn't connect" in text or "offline mode" in text:
             return ModelError(
-                f"Model {shown!r} is not on this machine, and the Hugging Face hub cannot be reached from "
+                f"model {shown!r} is not on this machine, and the Hugging Face hub cannot be reached from "
                 "here. Set up the network (or a proxy: HTTPS_PROXY); or download the model on a connected "
                 "machine and pass its folder; or use 'mini' (embedded) or 'smollm2-135m' (from the Python "
                 f"package index). {registry.choices(shown)}"
             )
     if "Weights only load failed" in str(error) or "UnpicklingError" in kinds:
         return ModelError(
-            f"Model {shown!r}: its pickled weights are damaged or would run code when read; only plain "
-            "tensors are accepted (weights_only). Use a checkpoint with safetensors files."
+            f"model {shown!r}: its pickled weights are damaged or would run code when read; only plain "
+            "tensors are accepted (weights_only). Use a checkpoint with safetensors files"
         )
     return ModelError(
-        f"Model {shown!r}: {what} could not be read: {text}. The files are damaged or foreign; download the "
-        "model again, or pass another one."
+        f"model {shown!r}: {what} could not be read: {text}. The files are damaged or foreign; download the "
+        "model again, or pass another one"
     )
 
 

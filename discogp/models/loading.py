@@ -70,9 +70,9 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
     _release_memory()
     if tokenizer is not None and len(tokenizer) > weights.config.d_vocab:
         raise ModelError(
-            f"Model {shown!r}: its tokenizer knows {len(tokenizer)} tokens but the model only "
+            f"model {shown!r}: its tokenizer knows {len(tokenizer)} tokens but the model only "
             f"{weights.config.d_vocab}. The two do not belong together; put the model's own tokenizer files "
-            "in the folder."
+            "in the folder"
         )
     return Checkpoint(_moved(weights, target, shown), tokenizer, _bos_id(tokenizer), shown, title)
 
@@ -137,10 +137,10 @@ def usable_device(device: str | torch.device) -> torch.device:
     try:
         target = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ModelError(f"Device {device!r} is unknown; use 'cpu' or 'cuda'.") from error
+        raise ModelError(f"device {device!r} is unknown; use 'cpu' or 'cuda'") from error
     if target.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(
-            f"Device {str(device)!r}: this machine (or this build of PyTorch) has no CUDA device; use 'cpu'."
+            f"device {str(device)!r}: this machine (or this build of PyTorch) has no CUDA device; use 'cpu'"
         )
     return target
 
@@ -149,7 +149,7 @@ def _moved(weights: ModelWeights, device: torch.device, shown: str) -> ModelWeig
     try:
         return weights.to(device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"Model {shown!r} could not be moved to {device}: {first_line(error)}. Use 'cpu'.") from error
+        raise ModelError(f"model {shown!r} could not be moved to {device}: {first_line(error)}. Use 'cpu'") from error
 
 
 def _check_hub(hub_name: str, shown: str) -> None:
@@ -218,9 +218,9 @@ def _read_module(source: str, shown: str, hf_config: Any, local: bool) -> Any:
         names = sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in info.get(key) or ())
         if names:
             raise ModelError(
-                f"Model {shown!r}: {len(names)} parameters {meaning} "
+                f"model {shown!r}: {len(names)} parameters {meaning} "
                 f"({', '.join(names[:3])}{' …' if len(names) > 3 else ''}). config.json and the weights do "
-                "not belong together; download the model again."
+                "not belong together; download the model again"
             )
     return module.eval()
 

@@ -57,11 +57,11 @@ class KnownModel:
         return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
 
     def how_to_get(self) -> str:
-        """One sentence on what to do when it is not available."""
+        """One sentence, without its full stop, on what to do when it is not available."""
         if self.where and not self.fetch:
-            return f"It comes with the repository: restore the folder {self.location()} (git checkout)."
+            return f"It comes with the repository: restore the folder {self.location()} (git checkout)"
         command = f"python -m discogp models get {self.name}"
-        return f"Get it with `{command}` ({self.size_mb} MB on disk, needs the network once)."
+        return f"Get it with `{command}` ({self.size_mb} MB on disk, needs the network once)"
 
 
 def in_hub_cache(hub_name: str) -> bool:
@@ -142,13 +142,13 @@ def get_model(name: str) -> KnownModel:
     """The known model of that name; ModelError otherwise."""
     model = find(name)
     if model is None:
-        raise ModelError(f"Model {name!r} is not one of the known ones. {choices(name)}")
+        raise ModelError(f"model {name!r} is not one of the known ones. {choices(name)}")
     return model
 
 
 def choices(name: str = "") -> str:
-    """One sentence for error messages: what may be passed, with the nearest known name where one is near."""
+    """What may be passed, and the nearest known name where one is near: a sentence without its full stop."""
     names = [model.name for model in _KNOWN]
     near = difflib.get_close_matches(name.lower(), names, n=1)
     meant = f"Did you mean {near[0]!r}? " if near and near[0] != name else ""
-    return f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub."
+    return f"{meant}Known models: {', '.join(names)}; or pass a model folder, or a name on the Hugging Face hub"

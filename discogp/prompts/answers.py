@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from discogp.engine.masked_transformer import MaskedTransformer
-from discogp.evaluation.measures import answers_right, logit_difference
+from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
 from discogp.tasks import Prompts
 
 _BATCH = 64
@@ -38,7 +38,7 @@ def full_answers(model: MaskedTransformer, prompts: Prompts) -> Answers:
         found.append(
             (
                 answers_right(logits, batch.correct, batch.wrong).cpu(),
-                (logits.argmax(1, keepdim=True) == batch.correct).any(1).cpu(),
+                top_is_right(logits.argmax(1), batch.correct).cpu(),
                 logit_difference(logits, batch.correct, batch.wrong).cpu(),
             )
         )

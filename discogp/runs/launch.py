@@ -2,7 +2,7 @@
 
 A worker is started in a session of its own, so that it outlives the page and the server that started it, and
 so that cancelling reaches everything it started. Workers take turns (see `worker`): a second run waits in
-state `queued`. POSIX only: process groups and `ps` are what Linux and macOS share.
+state `queued`. POSIX only: it needs process groups.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+import psutil
 
 from discogp import paths
 from discogp.runs.store import Run, RunStore, Unreadable
@@ -106,6 +108,8 @@ def is_alive(pid: int, ticks: str | None) -> bool:
 
 def start_ticks(pid: int) -> str | None:
     """When a process started, in the system's own words; None if there is none, or only a zombie."""
+    # On Linux in ticks since the start of the system. psutil's `create_time` is of the clock there: once that is set
+    # anew (a virtual machine that was paused), a living run would seem to be somebody else's process.
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:
@@ -114,10 +118,11 @@ def start_ticks(pid: int) -> str | None:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if rest[0] in "ZX" else rest[19]
-    shown = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.split(maxsplit=1)
-    return None if len(shown) < 2 or shown[0].startswith("Z") else shown[1].strip()
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _age(run: Run) -> float:

@@ -15,7 +15,6 @@ sees half a file, whenever the writer was killed.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -235,9 +234,8 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with paths.replaced_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:

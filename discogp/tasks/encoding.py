@@ -54,11 +54,6 @@ class Prompts:
         """Long[b]: the position whose logits predict the answer."""
         return self.lengths - 1
 
-    @property
-    def n_candidates(self) -> int:
-        """Most answers, correct and wrong together, that one prompt has."""
-        return int(((self.correct >= 0).sum(1) + (self.wrong >= 0).sum(1)).max())
-
     def subset(self, indices: Sequence[int] | Tensor) -> Prompts:
         """Those prompts in that order, with padding cut to the longest of them. IndexError outside the range."""
         chosen = [int(i) for i in indices]

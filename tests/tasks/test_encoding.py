@@ -29,7 +29,6 @@ def test_prompts_are_padded_on_the_right_and_lengths_end_them() -> None:
     assert prompts.correct[0, 1] == prompts.wrong.new_tensor(-1)
     assert tokenizer.decode(prompts.correct[1]) == " John Ann"
     assert tokenizer.decode(prompts.wrong[1]) == " Mary"
-    assert prompts.n_candidates == 3
     assert {t.dtype for t in (prompts.tokens, prompts.lengths, prompts.correct, prompts.wrong)} == {torch.long}
 
 

@@ -22,7 +22,7 @@ _graph = component("discogp_circuit_graph", html=frontend.html(), css=frontend.c
 
 
 @dataclass(frozen=True, slots=True)
-class Ablation:
+class SwitchedOff:
     """What is switched off, by name. `seq` counts the reader's clicks since the graph was mounted."""
 
     edges: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ def circuit_graph(
     key: str,
     height: int = 640,
     on_change: Callable[[], None] | None = None,
-) -> Ablation:
+) -> SwitchedOff:
     """Draw the view and return what is off now.
 
     `off_edges` and `off_nodes` are taken over when the graph is mounted, and again whenever `rev` or the view
@@ -64,7 +64,7 @@ def circuit_graph(
         _vis(key=f"{key}_vis")
         result = _graph(key=key, data=data, on_ablation_change=on_change or _nothing)
     now = _clicked(result, token)
-    return now if now is not None else Ablation(frozenset(off_edges), frozenset(off_nodes))
+    return now if now is not None else SwitchedOff(frozenset(off_edges), frozenset(off_nodes))
 
 
 def _nothing() -> None:
@@ -76,9 +76,9 @@ def _drawing(view: GraphView) -> dict[str, Any]:
     return view.to_json()
 
 
-def _clicked(state: Any, token: str) -> Ablation | None:
+def _clicked(state: Any, token: str) -> SwitchedOff | None:
     """The component's own state, if the clicks in it were made on this very view and revision."""
     value = state.get("ablation") if isinstance(state, Mapping) else None
     if not isinstance(value, Mapping) or value.get("token") != token:
         return None
-    return Ablation(frozenset(value["edges"]), frozenset(value["nodes"]), int(value["seq"]))
+    return SwitchedOff(frozenset(value["edges"]), frozenset(value["nodes"]), int(value["seq"]))

@@ -82,7 +82,6 @@ class BlimpParadigm:
     paradigm: str
     data: str | Path | None = None
     source = "BLiMP (Warstadt et al. 2020, arXiv 1912.00582; CC BY 4.0)"
-    needs = "BLiMP's file, and a tokenizer for which the two sentences begin with the same token."
 
     @property
     def name(self) -> str:

@@ -42,7 +42,6 @@ class CustomTask:
     description = (
         "A CSV or JSONL file with the columns prompt, correct and wrong; if wanted, counterfactual and group as well."
     )
-    needs = "Answers that are one token each after their prompt; counterfactuals of as many tokens as their prompt."
 
     @property
     def name(self) -> str:

@@ -55,7 +55,6 @@ class PararelRelation:
     relation: str
     data: str | Path | None = None
     source = "PARAREL (Elazar et al. 2021, arXiv 2102.01017; MIT), facts of T-REx"
-    needs = "PARAREL's files, and objects that are one token each; facts whose object is not are dropped."
 
     @property
     def name(self) -> str:

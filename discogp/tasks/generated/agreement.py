@@ -77,7 +77,6 @@ class _Agreement(ABC):
     name: str
     title: str
     description: str
-    needs: str
     conditions = NUMBERS
     distractor = False
 
@@ -106,8 +105,6 @@ class _Agreement(ABC):
 
 
 class _Anaphor(_Agreement):
-    needs = "“ themselves”, “ herself” and “ himself” as one token each; all forms of a noun of equally many tokens."
-
     def _held_out(self) -> str:
         nouns = ", ".join(singular for singular, _, _ in GENDERED["test"])
         return (
@@ -232,7 +229,6 @@ class SubjectVerb(_Agreement):
         "“Last year the old pilots” is followed by “ were”, “… the old pilot” by “ was”. "
         "The counterfactual prompt flips the number of the subject."
     )
-    needs = "Forms of “be” and “have” as one token each; nouns and their plurals of equally many tokens."
 
     def _held_out(self) -> str:
         nouns = ", ".join(singular for singular, _ in PEOPLE["test"])
@@ -279,7 +275,6 @@ class DeterminerNoun(_Agreement):
         "“Lucy bought these” is followed by “ guitars” rather than “ guitar”, “Lucy bought this” by “ guitar”. "
         "The counterfactual prompt flips the number of the determiner."
     )
-    needs = "Nouns and their plurals that are one token each after a space."
 
     def _held_out(self) -> str:
         nouns = ", ".join(singular for singular, _ in THINGS["test"])

@@ -87,7 +87,6 @@ class Capitals:
         "The counterfactual prompt asks for another country."
     )
     source = "Own list and templates"
-    needs = "Capitals that are one token after a space; countries of equally many tokens."
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""

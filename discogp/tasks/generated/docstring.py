@@ -44,7 +44,6 @@ class Docstring:
         "The counterfactual prompt has other argument names."
     )
     source = "Own template, after Heimersheim & Janiak 2023"
-    needs = "Argument names that are one token after a space; line breaks and quotes in the vocabulary."
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""

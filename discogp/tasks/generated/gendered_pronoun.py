@@ -36,7 +36,6 @@ class GenderedPronoun:
         "The counterfactual prompt has a name of the other gender."
     )
     source = "Own templates, after Mathwin et al. 2023"
-    needs = "“ she” and “ he” as one token each; names of equally many tokens."
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""

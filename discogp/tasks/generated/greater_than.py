@@ -67,7 +67,6 @@ class _GreaterThan:
         "The counterfactual prompt starts in year 01 of the century, or 0 of the decade."
     )
     source = "Own templates, after Hanna et al. 2023 (arXiv 2305.00586)"
-    needs = "Two-digit tokens within a year, or tokens of single digits; it asks for what there is."
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,6 @@ class _Induction:
         "In the counterfactual prompt the words are not repeated."
     )
     source = "Random words of the tokenizer's vocabulary, after Olsson et al. 2022 (arXiv 2209.11895)"
-    needs = "Ordinary words that are one token after a space, three times as many as a sequence has."
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,6 @@ class IndirectObjectIdentification:
         "said once. The counterfactual prompt has three other names."
     )
     source = "Own templates, after Wang et al. 2022 (arXiv 2211.00593)"
-    needs = "First names that are one token after a space."
 
     def __post_init__(self) -> None:
         check_option(self.name, "order", self.order, Order)
