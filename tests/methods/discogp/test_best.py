@@ -1,0 +1,97 @@
+"""Which of the scored circuits a search returns: least shortfall from its targets first, then the sparsest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from discogp.discovery import discover
+from discogp.engine.masked_transformer import load_model
+from discogp.evaluation.outcome import Evaluation, Metrics
+from discogp.evaluation.scorer import evaluate
+from discogp.methods.discogp.phase import Candidate
+from discogp.methods.discogp.search import _Best
+from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from tests.random_task import random_data
+from tests.tiny_models import build_tiny_gpt2
+
+FULL_ACCURACY = 0.5
+SEARCH = SearchConfig(target_accuracy=0.5, target_complement=0.25)  # so a circuit needs an accuracy of 0.25
+
+
+@dataclass(frozen=True)
+class Offer:
+    accuracy: float
+    complement: float
+    density: float
+    kl: float = 1.0
+
+
+FAITHFUL = Offer(0.25, 0.25, 0.5)  # both targets just reached
+CASES: dict[str, tuple[list[Offer], int]] = {
+    "one is the best of one, whatever it is": ([Offer(0.0, 1.0, 1.0, 99.0)], 0),
+    "the sparsest of those that reach the targets": ([FAITHFUL, replace(FAITHFUL, density=0.25), FAITHFUL], 1),
+    "a sparser one that is not accurate enough is not": ([FAITHFUL, Offer(0.125, 0.25, 0.001)], 0),
+    "a denser one that is accurate enough is": ([Offer(0.125, 0.25, 0.001), FAITHFUL], 1),
+    "a sparser one whose complement is too accurate is not": ([FAITHFUL, Offer(0.25, 0.375, 0.001)], 0),
+    "a denser one whose complement fails is": ([Offer(0.25, 0.375, 0.001), FAITHFUL], 1),
+    "more accuracy than needed earns nothing": ([FAITHFUL, Offer(1.0, 0.25, 0.75, 0.0)], 0),
+    "a complement that fails more than needed earns nothing": ([FAITHFUL, Offer(0.25, 0.0, 0.75, 0.0)], 0),
+    "what accuracy has too much does not make up for the complement": ([FAITHFUL, Offer(1.0, 0.5, 0.001)], 0),
+    "where none is accurate enough, the nearest": ([Offer(0.0, 0.25, 0.001), Offer(0.125, 0.25, 0.9)], 1),
+    "where no complement fails, the nearest": ([Offer(0.25, 0.75, 0.001), Offer(0.25, 0.5, 0.9)], 1),
+    "both shortfalls count, and add up": ([Offer(0.125, 0.375, 0.1), Offer(0.25, 0.4375, 0.9)], 1),
+    "equally dense, the one nearer to the model": ([FAITHFUL, replace(FAITHFUL, kl=0.5)], 1),
+    "density goes before divergence": ([FAITHFUL, Offer(0.25, 0.25, 0.75, 0.0)], 0),
+    "of equals the first": ([FAITHFUL, FAITHFUL], 0),
+    "the third of four": ([Offer(0, 1, 0.1), FAITHFUL, replace(FAITHFUL, density=0.375), Offer(0.25, 0.5, 0.1)], 2),
+}
+
+
+def evaluation(offer: Offer) -> Evaluation:
+    metrics = [
+        Metrics(accuracy, top1=0.0, kl=kl, logit_diff=0.0, n=8)
+        for accuracy, kl in ((FULL_ACCURACY, 0.0), (offer.accuracy, offer.kl), (offer.complement, 7.0))
+    ]
+    return Evaluation(*metrics, edge_density=0.9, weight_density=0.9, n_edges=1)
+
+
+@pytest.mark.parametrize(("offers", "expected"), CASES.values(), ids=CASES)
+def test_the_best_is_chosen_by_the_rule(offers: list[Offer], expected: int) -> None:
+    best = _Best()
+    candidates = [Candidate(np.zeros(1, dtype=bool), None, None) for _ in offers]
+    for step, (offer, candidate) in enumerate(zip(offers, candidates, strict=True), start=1):
+        best.offer(candidate, evaluation(offer), offer.density, SEARCH, step)
+    assert best.candidate is candidates[expected]
+    assert best.step == expected + 1
+
+
+@pytest.mark.parametrize(("accuracy", "complement"), [(0.0, 1.0), (1.0, 1.0), (0.0, 0.0), (0.9, 0.5)])
+def test_a_search_returns_what_its_targets_ask_for(tmp_path: Path, accuracy: float, complement: float) -> None:
+    model = load_model(build_tiny_gpt2(tmp_path, n_layer=2))
+    data = random_data(model)
+    phase = PhaseConfig(steps=24, learning_rate=0.5, sparsity_peak=60.0)
+    search = SearchConfig(
+        batch_size=4, evaluations=12, edges=phase, target_accuracy=accuracy, target_complement=complement
+    )
+    *_, last = discover(model, data, search)
+    assert last.circuit is not None
+    scored = last.circuit.provenance["history"]
+    full = evaluate(model, last.circuit, data.validation).full.accuracy
+
+    def rank(figures: dict[str, float]) -> tuple[float, ...]:
+        missing = max(0.0, accuracy * full - figures["accuracy"])
+        return missing + max(0.0, figures["complement_accuracy"] - complement), figures["density"], figures["kl"]
+
+    chosen = min(scored, key=rank)
+    assert last.best_step == last.circuit.provenance["step"] == chosen["step"]
+    assert last.circuit.edge_density == chosen["density"]
+    if (accuracy, complement) == (0.0, 1.0):
+        assert last.circuit.edge_density == min(figures["density"] for figures in scored)
+    elif accuracy == 1.0:
+        best = max(figures["accuracy"] for figures in scored)
+        assert best > chosen["accuracy"] - 1e-9 >= min(best, full) - 1e-6
+        assert chosen["density"] > min(figures["density"] for figures in scored), "else this tells nothing"
