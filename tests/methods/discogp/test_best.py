@@ -69,29 +69,29 @@ def test_the_best_is_chosen_by_the_rule(offers: list[Offer], expected: int) -> N
     assert best.step == expected + 1
 
 
-@pytest.mark.parametrize(("accuracy", "complement"), [(0.0, 1.0), (1.0, 1.0), (0.0, 0.0), (0.9, 0.5)])
-def test_a_search_returns_what_its_targets_ask_for(tmp_path: Path, accuracy: float, complement: float) -> None:
+def test_a_search_returns_what_its_targets_ask_for(tmp_path: Path) -> None:
     model = load_model(build_tiny_gpt2(tmp_path, n_layer=2))
     data = random_data(model)
-    phase = PhaseConfig(steps=24, learning_rate=0.5, sparsity_peak=60.0)
-    search = SearchConfig(
-        batch_size=4, evaluations=12, edges=phase, target_accuracy=accuracy, target_complement=complement
-    )
-    *_, last = discover(model, data, search)
-    assert last.circuit is not None
-    scored = last.circuit.provenance["history"]
-    full = evaluate(model, last.circuit, data.validation).full.accuracy
+    phase = PhaseConfig(steps=24, learning_rate=0.5, sparsity_peak=200.0)
+    densities = []
+    for accuracy, complement in ((0.0, 1.0), (1.0, 1.0), (0.75, 0.25)):
+        search = SearchConfig(
+            batch_size=4, evaluations=12, edges=phase, target_accuracy=accuracy, target_complement=complement
+        )
+        *_, last = discover(model, data, search)
+        assert last.circuit is not None
+        scored = last.circuit.provenance["history"]
+        needed = accuracy * evaluate(model, last.circuit, data.validation).full.accuracy
 
-    def rank(figures: dict[str, float]) -> tuple[float, ...]:
-        missing = max(0.0, accuracy * full - figures["accuracy"])
-        return missing + max(0.0, figures["complement_accuracy"] - complement), figures["density"], figures["kl"]
+        def rank(
+            figures: dict[str, float], needed: float = needed, complement: float = complement
+        ) -> tuple[float, ...]:
+            shortfall = max(0.0, needed - figures["accuracy"]) + max(0.0, figures["complement_accuracy"] - complement)
+            return shortfall, figures["density"], figures["kl"]
 
-    chosen = min(scored, key=rank)
-    assert last.best_step == last.circuit.provenance["step"] == chosen["step"]
-    assert last.circuit.edge_density == chosen["density"]
-    if (accuracy, complement) == (0.0, 1.0):
-        assert last.circuit.edge_density == min(figures["density"] for figures in scored)
-    elif accuracy == 1.0:
-        best = max(figures["accuracy"] for figures in scored)
-        assert best > chosen["accuracy"] - 1e-9 >= min(best, full) - 1e-6
-        assert chosen["density"] > min(figures["density"] for figures in scored), "else this tells nothing"
+        chosen = min(scored, key=rank)
+        assert last.best_step == last.circuit.provenance["step"] == chosen["step"]
+        assert last.circuit.edge_density == chosen["density"]
+        densities.append(chosen["density"])
+    assert densities[0] == min(figures["density"] for figures in scored)
+    assert densities[2] > densities[0], "targets cost edges here, else this tells nothing"

@@ -84,7 +84,9 @@ class Reference:
     means: dict[str, Tensor] | None = None
 
     @classmethod
-    def of(cls, model: MaskedTransformer, masks: dict[str, np.ndarray] | None, ablation: str, train: Prompts) -> Reference:
+    def of(
+        cls, model: MaskedTransformer, masks: dict[str, np.ndarray] | None, ablation: str, train: Prompts
+    ) -> Reference:
         weights = model.weights
         if masks is not None:
             weights = apply_weight_masks(weights, {name: torch.from_numpy(mask) for name, mask in masks.items()})

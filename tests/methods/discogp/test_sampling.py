@@ -15,11 +15,11 @@ LOGITS = torch.linspace(-4, 4, 60).view(5, 12)
 def test_a_sample_is_the_one_of_the_definition(temperature: float, noise: float) -> None:
     drawn = sample(LOGITS, temperature, noise, torch.Generator().manual_seed(7))
     logits = LOGITS.double().requires_grad_()
-    u = torch.rand(LOGITS.shape, generator=torch.Generator().manual_seed(7)).double()
+    u = torch.rand(LOGITS.shape, generator=torch.Generator().manual_seed(7)).clamp(1e-6, 1 - 1e-6).double()
     soft = torch.sigmoid((logits + noise * (u.log() - (1 - u).log())) / temperature)
     (slope,) = torch.autograd.grad(soft.sum(), logits)
     assert torch.equal(drawn.hard, (soft > 0.5).float())
-    torch.testing.assert_close(drawn.slope, slope.float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(drawn.slope, slope.float(), rtol=1e-3, atol=1e-5)
     assert float(drawn.slope.max()) > 0.01
 
 
