@@ -74,7 +74,10 @@ def slow_logits(
     replacements: dict[str, Tensor] | None = None,
     written: dict[str, Tensor] | None = None,
 ) -> Tensor:
-    """Logits [b, t, V]; `kept`: edge names, or how much of each (0–1) is kept; `replacements`: source -> [b, t, D]; `written` collects every output."""
+    """Logits [b, t, V]; `kept`: edge names, or how much of each edge (0–1) is kept.
+
+    `replacements`: source -> [b, t, D]; `written` collects every output.
+    """
     config = weights.config
     b, t = tokens.shape
     outputs: dict[str, Tensor] = written if written is not None else {}

@@ -12,6 +12,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.masks import edge_matrix
+from discogp.evaluation import toggling
 from discogp.evaluation.minimality import IDLE_KL, Effect, Minimality
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.session import AblationSession
@@ -73,6 +74,28 @@ def test_a_likeliest_token_that_changes_is_a_change_though_the_verdict_stays(mod
     assert other > 5
 
 
+@pytest.mark.parametrize("rows", [1024, 24, 8])
+def test_the_change_is_from_the_circuit_to_the_circuit_without_the_edge(
+    model: MaskedTransformer, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many circuits are read at once; the model itself is another reference, for another figure."""
+    monkeypatch.setattr(toggling, "_ROWS_READ_TOGETHER", rows)
+    circuit, base = Circuit.from_edges(model.graph, NAMES), prompts_of(model, 8, seed=0)
+    session = AblationSession(model, circuit, base)
+
+    def log_probs(mask: np.ndarray) -> torch.Tensor:
+        return model.masked(base.tokens, edge_matrix(model.graph, mask), last=base.last).log_softmax(-1)
+
+    full, whole = model.logits(base.tokens, base.last).log_softmax(-1), log_probs(circuit.edge_mask)
+    edges = [model.graph.index(name) for name in NAMES]
+    for name, edge, one in zip(NAMES, edges, session._toggler.leave_one_out(edges), strict=True):
+        without = log_probs(circuit.without([name]).edge_mask)
+        assert one.edge == edge
+        np.testing.assert_allclose(one.change, (whole.exp() * (whole - without)).sum(-1), atol=1e-4)
+        np.testing.assert_allclose(one.outcome.kl, (full.exp() * (full - without)).sum(-1), atol=1e-4)
+        assert one.change.max() > 1e-2
+
+
 @pytest.mark.parametrize(
     ("change", "changed", "idle"),
     [
@@ -102,9 +125,12 @@ def test_minimality_by_hand() -> None:
     first, second, third = np.flatnonzero(circuit.edge_mask).tolist()
     small, large = np.array([2e-4, 4e-4], np.float32), np.array([0.0, 0.5], np.float32)
     no, one = np.zeros(2, bool), np.array([False, True])
-    found = Minimality(
-        circuit, whole, (LeftOut(first, whole, small, no), LeftOut(second, worse, large, no), LeftOut(third, whole, small / 2, one))
-    )  # fmt: skip
+    effects = (
+        LeftOut(first, whole, small, no),
+        LeftOut(second, worse, large, no),
+        LeftOut(third, whole, small / 2, one),
+    )
+    found = Minimality(circuit, whole, effects)
     assert [effect.edge for effect in found.effects] == ["input->logits", "input->m0", "m0->logits"]
     assert [effect.idle for effect in found.effects] == [False, True, False]
     assert [effect.changed for effect in found.effects] == [0, 0, 1]

@@ -59,7 +59,9 @@ def test_a_mean_over_batches_is_the_mean_over_all_tokens(tmp_path: Path) -> None
     tokens = torch.randint(1, 97, (5, 6), generator=torch.Generator().manual_seed(8))
     lengths = torch.tensor([6, 1, 2, 5, 3])
     ids = torch.zeros(5, 1, dtype=torch.long)
-    prompts = Prompts(tokens, lengths, None, ids, ids + 1, tuple(Example(f"{i}", None, (" a",), (" b",)) for i in range(5)))
+    prompts = Prompts(
+        tokens, lengths, None, ids, ids + 1, tuple(Example(f"{i}", None, (" a",), (" b",)) for i in range(5))
+    )
     outputs = model.source_outputs(tokens)
     real = torch.cat([outputs[:, i, : int(n)] for i, n in enumerate(lengths)], dim=1)
     for size in (1, 2, 5):

@@ -54,7 +54,9 @@ def run(fault: Fault, copy: Path) -> str | None:
     finally:
         file.write_text(whole, encoding="utf-8")
     if found.returncode not in (_RAN, _FAILED, _BROKEN):
-        raise RuntimeError(f"{fault}: pytest ended with {found.returncode}:\n{found.stdout[-2000:]}{found.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{fault}: pytest ended with {found.returncode}:\n{found.stdout[-2000:]}{found.stderr[-2000:]}"
+        )
     if found.returncode == _RAN:
         return None
     told = [line for line in found.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]

@@ -142,7 +142,7 @@ def test_weights_are_chosen_by_their_density(tmp_path: Path) -> None:
 def test_every_pass_takes_each_prompt_once_in_an_order_of_its_own() -> None:
     order = _Order(12, 4, torch.Generator().manual_seed(0))
     passes = [[order.draw() for _ in range(3)] for _ in range(4)]
-    flat = [sum(batches, []) for batches in passes]
+    flat = [[place for batch in batches for place in batch] for batches in passes]
     assert all(sorted(one) == list(range(12)) for one in flat)
     assert all(len(batch) == 4 for batches in passes for batch in batches)
     assert len({tuple(one) for one in flat}) == 4

@@ -75,7 +75,9 @@ def test_parts_of_several_processes_add_up_to_the_batch(
         seen: list[Tensor] = []
         phase: Phase = kind(model, batch, search, torch.Generator().manual_seed(3))
         mine = batch.subset(range(places.start, places.stop))
-        phase.step(mine, full[places], 2, lambda tensors, seen=seen: seen.extend(t.clone() for t in tensors[:-1]), of=10)
+        phase.step(
+            mine, full[places], 2, lambda tensors, seen=seen: seen.extend(t.clone() for t in tensors[:-1]), of=10
+        )
         for tensor, part in zip(total, seen, strict=True):
             tensor += part
     for a, b in zip(whole, total, strict=True):
