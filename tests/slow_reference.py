@@ -7,6 +7,7 @@ Source: the definition in arXiv 2407.03779, section 3: reader input = Σ_s [m·x
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -68,12 +69,15 @@ def _bare_rms(x: Tensor, weights: ModelWeights) -> Tensor:
 def slow_logits(
     weights: ModelWeights,
     graph: ComputationGraph,
-    kept: set[str],
+    kept: set[str] | Mapping[str, Tensor],
     tokens: Tensor,
     replacements: dict[str, Tensor] | None = None,
     written: dict[str, Tensor] | None = None,
 ) -> Tensor:
-    """Logits [b, t, V]; `kept`: edge names; `replacements`: source -> [b, t, D]; `written` collects every output."""
+    """Logits [b, t, V]; `kept`: edge names, or how much of each edge (0–1) is kept.
+
+    `replacements`: source -> [b, t, D]; `written` collects every output.
+    """
     config = weights.config
     b, t = tokens.shape
     outputs: dict[str, Tensor] = written if written is not None else {}
@@ -83,10 +87,11 @@ def slow_logits(
         assert reader in readers
         total = torch.zeros(b, t, config.d_model)
         for source in sources:
-            if f"{source}->{reader}" in kept:
-                total = total + outputs[source]
-            elif replacements is not None:
-                total = total + replacements[source]
+            name = f"{source}->{reader}"
+            share = kept[name] if isinstance(kept, Mapping) else float(name in kept)
+            total = total + share * outputs[source]
+            if replacements is not None:
+                total = total + (1 - share) * replacements[source]
         return total
 
     embedded = weights.embed[tokens] * config.embed_scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.graph import ComputationGraph
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.masks import weight_fields
@@ -19,8 +21,10 @@ from discogp.evaluation.scorer import evaluate
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.losses import completeness_loss, task_cross_entropy
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.prompts.prepare import TaskData
 from discogp.search.progress import Progress
+from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
@@ -218,17 +222,32 @@ def test_mistake_5_kl_is_full_to_circuit_in_nats_over_the_vocabulary_mean_over_p
     np.testing.assert_allclose(got.numpy(), by_hand, rtol=1e-5)
 
 
-def test_mistake_7_mask_logits_are_fp32_and_nothing_asks_for_cuda(model: MaskedTransformer, data: TaskData) -> None:
-    phase = EdgePhase(model, data.train, config("edges"), torch.Generator())
+@pytest.mark.parametrize("kind", [EdgePhase, WeightPhase])
+def test_mistake_7_mask_logits_are_fp32_whatever_the_model_is(
+    model: MaskedTransformer, data: TaskData, kind: type[EdgePhase] | type[WeightPhase]
+) -> None:
+    """The reference's are of the model's own precision, in which a small update of a large logit is lost."""
+    half = model.in_precision("bf16")
+    assert half.weights.embed.dtype == torch.bfloat16
+    phase = kind(half, data.train, config("both", objective="task"), torch.Generator())
+    phase.step(data.train, None, 0)
     assert phase.logits.dtype == torch.float32
-    assert phase.logits.device == model.device
 
 
-def test_mistake_8_grouped_heads_are_counted_and_said() -> None:
-    from discogp.circuits.graph import ComputationGraph
+def test_mistake_7_no_line_asks_for_cuda() -> None:
+    """The reference does, so that it runs nowhere else."""
+    asks = re.compile(r"\.cuda\(|device=[\"']cuda|to\([\"']cuda")
+    files = [path for room in ("engine", "evaluation", "methods") for path in (ROOT / "discogp" / room).rglob("*.py")]
+    assert len(files) > 20
+    assert [path for path in files if asks.search(path.read_text(encoding="utf-8"))] == []
 
-    assert ComputationGraph(30, 9).n_edges == 123_211
-    assert "query* head" in (ComputationGraph.__doc__ or "")
+
+def test_mistake_8_every_query_head_has_keys_and_values_of_its_own() -> None:
+    """Also where they are grouped: SmolLM2 has 9 query heads a layer and 3 of keys and values."""
+    graph = ComputationGraph(30, 9)
+    assert graph.n_edges == 123_211
+    for role in "qkv":
+        assert sum(reader.endswith(f"<{role}>") for reader in graph.readers) == 30 * 9
 
 
 def test_losses_against_hand_computed_numbers() -> None:

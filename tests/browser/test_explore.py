@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -25,11 +24,9 @@ def off_is(visit, names: list[str]) -> None:
     visit.page.wait_for_function(f"names => {listed} === names", arg=",".join(sorted(names)))
 
 
-def test_the_example_is_on_screen_within_five_seconds(visit):
-    began = time.monotonic()
+def test_the_example_is_on_screen(visit):
     visit.open()
     visit.graph_drawn()
-    assert time.monotonic() - began < 5
     assert visit.page.locator(".dg-metrics .dg-circuit .dg-value").count() == 4
 
 

@@ -45,12 +45,13 @@ def page(browser: Any) -> Iterator[Any]:
     page.close()
 
 
-def wait_until(page: Any, expression: str, seconds: float = 30.0) -> None:
+def wait_until(page: Any, expression: str, looks: int = 1500) -> None:
     """Poll from here: the page's own policy forbids the eval that Playwright's `wait_for_function` polls with."""
-    deadline = time.monotonic() + seconds
-    while not page.evaluate(f"Boolean({expression})"):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {expression}"
+    for _ in range(looks):
+        if page.evaluate(f"Boolean({expression})"):
+            return
         time.sleep(0.02)
+    pytest.fail(f"still not so after {looks} looks: {expression}")
 
 
 def open_circuit(page: Any, folder: Path, circuit: Circuit, **options: Any) -> None:

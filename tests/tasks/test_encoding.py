@@ -45,7 +45,9 @@ def test_subsets_and_batches_keep_examples_and_tensors_together() -> None:
     assert part.examples == (SHORT, SHORT)
     assert [len(batch) for batch in prompts.batches(2)] == [2, 1]
     assert prompts.subset(torch.tensor([1])).examples == (LONG,)
-    assert prompts.to("cpu").examples == prompts.examples
+    moved = prompts.to("meta")
+    assert moved.examples == prompts.examples
+    assert {t.device.type for t in (moved.tokens, moved.lengths, moved.correct, moved.wrong)} == {"meta"}
     with pytest.raises(IndexError):
         prompts.subset([3])
     with pytest.raises(TaskError, match="batch of 0"):

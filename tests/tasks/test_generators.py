@@ -3,6 +3,7 @@ out is, and every style of tokenizer can be asked."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -66,9 +67,19 @@ def test_a_tokenizer_without_the_words_is_refused_with_the_reason(name: str) -> 
         encode(fitted(get_task(name), tokenizer).splits(SIZES, 0).test, tokenizer, None)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_what_is_held_out_is_said(name: str) -> None:
-    assert "plit" in (said := get_task(name).splits(SIZES, 0).held_out) or "test prompt" in said
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("capitals", "induction")])
+def test_the_words_that_are_said_to_be_held_out_are(name: str) -> None:
+    """Those that the text for people lists; the two other tasks hold out no words, which has tests of its own."""
+    listed = re.search(r"those of the test prompts(?: \((.*?)\)|: (.*)\.)", get_task(name).splits(SIZES, 0).held_out)
+    assert listed is not None
+    held_out = set((listed[1] or listed[2]).split(", "))
+    said = {}
+    for split, part in examples(name).items():
+        answers_only = "determiner_noun" in name  # its nouns are no part of the prompt
+        texts = [" ".join((*e.correct, *e.wrong) if answers_only else (e.prompt, *e.correct)) for e in part]
+        said[split] = {word for text in texts for word in re.findall(r"\w+", text)}
+    assert not held_out & (said["train"] | said["validation"])
+    assert len(held_out & said["test"]) >= len(held_out) / 2
 
 
 @pytest.mark.parametrize("name", [name for name in AGREEMENT if "anaphor" in name])

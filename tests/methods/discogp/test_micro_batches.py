@@ -61,6 +61,29 @@ def test_parts_add_up_to_the_batch(
             assert float((a - b).abs().gt(1e-4).float().mean()) < 0.01
 
 
+@pytest.mark.parametrize("kind", [EdgePhase, WeightPhase])
+def test_parts_of_several_processes_add_up_to_the_batch(
+    model: MaskedTransformer, kind: type[EdgePhase] | type[WeightPhase]
+) -> None:
+    """Each process counts its part as a share of the whole batch; what `reduce` is given then adds up to it."""
+    search = SearchConfig(edges=PHASE, weights=WEIGHTS)
+    whole, _, _ = one_step(kind, model, search)
+    batch = prompts_of(model, 10, 0)
+    full = model.logits(batch.tokens, batch.last).log_softmax(-1)
+    total = [torch.zeros_like(tensor) for tensor in whole]
+    for places in (slice(0, 3), slice(3, 10)):
+        seen: list[Tensor] = []
+        phase: Phase = kind(model, batch, search, torch.Generator().manual_seed(3))
+        mine = batch.subset(range(places.start, places.stop))
+        phase.step(
+            mine, full[places], 2, lambda tensors, seen=seen: seen.extend(t.clone() for t in tensors[:-1]), of=10
+        )
+        for tensor, part in zip(total, seen, strict=True):
+            tensor += part
+    for a, b in zip(whole, total, strict=True):
+        torch.testing.assert_close(b, a, atol=2e-6 + 2e-5 * float(a.abs().max()), rtol=1e-4)
+
+
 @pytest.mark.parametrize("mask", ["edges", "both"])
 def test_a_whole_search_in_parts_finds_the_same_circuit(model: MaskedTransformer, mask: str) -> None:
     search = SearchConfig(

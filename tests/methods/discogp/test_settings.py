@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from discogp.errors import ConfigError
@@ -40,15 +42,54 @@ def test_the_papers_preset_has_the_papers_settings() -> None:
         assert phase.attribution_span == 0.0
 
 
-def test_schedules() -> None:
-    phase = PhaseConfig(steps=101, sparsity_start=1, sparsity_peak=100, sparsity_end=0.01, rise=0.2, fall=0.2)
-    assert phase.sparsity_at(0) == 1
-    assert phase.sparsity_at(10) == pytest.approx(50.5)
-    assert phase.sparsity_at(20) == pytest.approx(100)
-    assert phase.sparsity_at(40) == phase.sparsity_at(100) == pytest.approx(0.01)
-    late = PhaseConfig(steps=10, completeness=2.0, completeness_from=0.5)
-    assert [late.completeness_at(i) for i in (0, 4, 5, 9)] == [0, 0, 2, 2]
-    assert PhaseConfig(steps=11, noise=1.0, noise_end=0.0).noise_at(5) == pytest.approx(0.5)
+RISE_FALL = PhaseConfig(steps=101, sparsity_start=1, sparsity_peak=100, sparsity_end=0.01, rise=0.2, fall=0.2)
+RISE = PhaseConfig(steps=11, sparsity_start=2, sparsity_peak=10, sparsity_end=99, rise=0.8, fall=0.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        (RISE_FALL, {0: 1, 10: 50.5, 20: 100, 25: 75.0025, 30: 50.005, 40: 0.01, 70: 0.01, 100: 0.01}),
+        (RISE, {0: 2, 4: 6, 8: 10, 9: 10, 10: 10}),  # without a fall, the peak is held and the end never reached
+        (replace(RISE, rise=0.0), {0: 10, 5: 10, 10: 10}),
+        (replace(RISE, rise=0.0, fall=1.0), {0: 10, 5: 54.5, 10: 99}),
+        (replace(RISE, rise=1.0), {0: 2, 5: 6, 10: 10}),
+        (replace(RISE, steps=1), {0: 2}),
+    ],
+)
+def test_the_weight_of_sparsity_rises_then_falls_then_stays(phase: PhaseConfig, expected: dict[int, float]) -> None:
+    assert {step: phase.sparsity_at(step) for step in expected} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("steps", "begin", "expected"),
+    [
+        (10, 0.0, {0: 2, 9: 2}),
+        (10, 0.5, {0: 0, 4: 0, 5: 2, 9: 2}),
+        (10, 0.25, {2: 0, 3: 2}),
+        (10, 1.0, {0: 0, 9: 0}),
+        (1, 0.0, {0: 2}),
+    ],
+)
+def test_completeness_counts_from_a_step_on(steps: int, begin: float, expected: dict[int, float]) -> None:
+    phase = PhaseConfig(steps=steps, completeness=2.0, completeness_from=begin)
+    assert {step: phase.completeness_at(step) for step in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "noise", "end", "expected"),
+    [
+        (11, 1.0, 0.0, {0: 1.0, 5: 0.5, 10: 0.0}),
+        (11, 0.2, 0.6, {0: 0.2, 1: 0.24, 10: 0.6}),
+        (5, 0.7, 0.7, {0: 0.7, 4: 0.7}),
+        (1, 0.5, 0.1, {0: 0.5}),
+    ],
+)
+def test_noise_goes_straight_from_start_to_end(
+    steps: int, noise: float, end: float, expected: dict[int, float]
+) -> None:
+    phase = PhaseConfig(steps=steps, noise=noise, noise_end=end)
+    assert {step: phase.noise_at(step) for step in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

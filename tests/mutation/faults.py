@@ -1,0 +1,815 @@
+"""The faults, each one line that a tired person might have written. `before` stands once in its file.
+
+The first eight went unnoticed when the suite was tried first; they stand here with others of their kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# The tests that mirror a file, the quickest to notice first; longest prefix wins.
+_MIRRORS: dict[str, tuple[str, ...]] = {
+    "discogp/engine/": ("tests/engine/test_masked_transformer.py", "tests/engine"),
+    "discogp/engine/masks.py": ("tests/engine/test_masks.py", "tests/engine/test_masked_transformer.py"),
+    "discogp/engine/lanes.py": ("tests/engine/test_lanes.py",),
+    "discogp/engine/sparse_pass.py": ("tests/engine/test_sparse_pass.py", "tests/engine/test_masked_transformer.py"),
+    "discogp/evaluation/": ("tests/evaluation",),
+    "discogp/methods/discogp/": ("tests/methods/discogp",),
+    "discogp/methods/discogp/edge_phase.py": ("tests/methods/discogp/test_edge_step.py", "tests/methods/discogp"),
+    "discogp/methods/discogp/settings.py": ("tests/methods/discogp/test_settings.py",),
+    "discogp/search/": ("tests/search/test_progress.py", "tests/search"),
+    "discogp/tasks/": ("tests/tasks",),
+    "discogp/circuits/": ("tests/circuits",),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`before` -> `after` in `file`; `why` it would matter; `more` tests to run first, beside those of the file."""
+
+    file: str
+    before: str
+    after: str
+    why: str
+    more: tuple[str, ...] = ()
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        mirror = max((prefix for prefix in _MIRRORS if self.file.startswith(prefix)), key=len)
+        return (*self.more, *(test for test in _MIRRORS[mirror] if test not in self.more))
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.before.strip()} -> {self.after.strip()} ({self.why})"
+
+
+def _of(room: str, *faults: tuple[str, ...]) -> list[Fault]:
+    """(file, before, after, why, more tests …) of one room."""
+    return [Fault(f"discogp/{room}/{file}", *rest[:3], more=rest[3:]) for file, *rest in faults]
+
+
+_DISCOVERY = "tests/test_discovery.py"
+
+ENGINE = _of(
+    "engine",
+    ("masks.py", "graph.columns] = values.float()", "graph.columns] = values.float().flip(0)", "edges misplaced"),
+    ("masks.py", "numpy()[graph.rows, graph.columns]", "numpy()[graph.rows, graph.columns - 1]", "edges misplaced"),
+    (
+        "masks.py",
+        "for name, _, _, t in weight_fields(weights) if name not in masks)",
+        "for name, _, _, t in weight_fields(weights) if name in masks)",
+        "a density of the wrong weights",
+    ),
+    (
+        "masks.py",
+        "for name, mask in masks.items() if name in tensors})",
+        'for name, mask in masks.items() if name in tensors and "bias" not in name})',
+        "biases escape their masks",
+    ),
+    ("masks.py", "if shapes.get(name) != mask.shape:", "if name not in shapes:", "masks of another shape broadcast"),
+    (
+        "masked_transformer.py",
+        "device=data.device) < lengths[:, None]",
+        "device=data.device) <= lengths[:, None]",
+        "padding gets into the means",
+        "tests/engine/test_padding.py",
+    ),
+    ("masked_transformer.py", "return folded.centre(out)", "return out", "replacements that are not centred"),
+    ("masked_transformer.py", "or high >= self.config.d_vocab:", "or high > self.config.d_vocab:", "an id too many"),
+    (
+        "masked_transformer.py",
+        "if tokens.shape[1] > self.config.max_positions:",
+        "if tokens.shape[1] >= self.config.max_positions:",
+        "the longest prompt is refused",
+    ),
+    (
+        "masked_transformer.py",
+        "return Replacement(outputs.mean((1, 2), keepdim=True))",
+        "return Replacement(outputs.mean(1, keepdim=True))",
+        "means of each position",
+    ),
+    (
+        "masked_pass.py",
+        "self.places = torch.arange(self.b, device=tokens.device) * self.t + last",
+        "self.places = torch.arange(self.b, device=tokens.device) * self.t",
+        "the answer is read at the first token",
+    ),
+    ("masked_pass.py", ".mul_(self.scale.square())", ".mul_(self.scale)", "gradient through a head's norm"),
+    (
+        "masked_pass.py",
+        "back.addcmul_(self.normed, pull, value=-1)",
+        "back.addcmul_(self.normed, pull, value=1)",
+        "gradient through an MLP's norm",
+    ),
+    (
+        "masked_pass.py",
+        "return self.d_mask.mul_(self.valid)",
+        "return self.d_mask",
+        "edges that are none get gradients",
+    ),
+    (
+        "masked_pass.py",
+        "self.add_replacement(inputs[:, n_heads:], graph.n_sources_of(row))",
+        "self.add_replacement(inputs[:, n_heads:], columns.start)",
+        "an MLP misses replacements of its layer's heads",
+    ),
+    ("masked_pass.py", "if index > 0:  #", "if index > 1:  #", "the second layer's readers send no gradients back"),
+    (
+        "masked_pass.py",
+        "if self.workspace.passes != self.ticket:",
+        "if self.workspace.passes < self.ticket:",
+        "gradients from another pass's buffers",
+    ),
+    (
+        "masked_pass.py",
+        "return d_sources.index_add_(0, self.places, at_last)",
+        "return d_sources",
+        "narrow readers send no gradients back",
+    ),
+    (
+        "masked_pass.py",
+        "self.mask = mask.to(self.sources.dtype) * self.valid",
+        "self.mask = mask.to(self.sources.dtype)",
+        "edges that the graph has not carry something",
+    ),
+    ("folded.py", "else centred(layer.o_bias / heads),", "else centred(layer.o_bias),", "a bias once for every head"),
+    ("folded.py", "return w - w.mean(-1, keepdim=True)", "return w", "writes that are not centred"),
+    ("folded.py", "mlp_out_bias=centred(layer.mlp_out_bias),", "mlp_out_bias=layer.mlp_out_bias,", "not centred"),
+    (
+        "folded.py",
+        "capped(x @ self.source.unembed[:, start : start + width], self.config)",
+        "x @ self.source.unembed[:, start : start + width]",
+        "uncapped logits",
+        "tests/evaluation/test_readout.py",
+    ),
+    ("folded.py", "return through if bias is None else bias + through", "return through", "biases of queries lost"),
+    ("attention.py", "else seen.triu(1 - window)", "else seen.triu(-window)", "windows one token too wide"),
+    ("attention.py", "torch.cat([-second, first], dim=-1)", "torch.cat([second, -first], dim=-1)", "rotary backwards"),
+    ("attention.py", "scores = how.cap * torch.tanh(scores / how.cap)", "scores = torch.tanh(scores / how.cap)", "cap"),
+    (
+        "plain.py",
+        "before_mlp = x if config.parallel else x + attention",
+        "before_mlp = x + attention",
+        "parallel blocks in series",
+    ),
+    ("plain.py", "by_head + layer.o_bias / heads", "by_head + layer.o_bias", "a source's own share of the bias"),
+    (
+        "replacement.py",
+        "self.sources[:n_sources].sum(0, keepdim=True)",
+        "self.sources.sum(0, keepdim=True)",
+        "replacements of later sources flow into earlier readers",
+    ),
+    (
+        "sparse_pass.py",
+        "self.places = torch.arange(self.b, device=tokens.device) * self.t + last",
+        "self.places = torch.arange(self.b, device=tokens.device) * self.t",
+        "the answer is read at the first token",
+    ),
+    (
+        "sparse_pass.py",
+        "(scores and not rotary and constant.issuperset(reads[scores[1]])):",
+        "(scores and constant.issuperset(reads[scores[1]])):",
+        "equal keys are told apart by rotary positions",
+    ),
+    (
+        "sparse_pass.py",
+        "reads != base.reads[row] or not columns.isdisjoint(reads)",
+        "reads != base.reads[row]",
+        "what lies downstream of a change stays stale",
+    ),
+    (
+        "sparse_pass.py",
+        "column in base.live and (column in plan.late or column not in base.late) for column in group",
+        "column in base.live for column in group",
+        "a late node's outputs taken for all positions",
+    ),
+    (
+        "sparse_pass.py",
+        "parts.append(self._flowing(n_sources, at))",
+        "parts.append(self._flowing(self.graph.n_sources, at))",
+        "replacements of later sources",
+    ),
+    (
+        "lanes.py",
+        "return [future.result() for future in futures]",
+        "return [future.result() for future in reversed(futures)]",
+        "results in another order",
+    ),
+)
+
+_STEP = "tests/methods/discogp/test_edge_step.py"
+_BEST = "tests/methods/discogp/test_best.py"
+_SAMPLING = "tests/methods/discogp/test_sampling.py"
+_MICRO = "tests/methods/discogp/test_micro_batches.py"
+_WEIGHTS = "tests/methods/discogp/test_weight_phase.py"
+
+METHOD = _of(
+    "methods/discogp",
+    ("sampling.py", "soft.mul_(1 - soft).div_(temperature))", "soft.mul_(1 - soft))", "slope without τ", _SAMPLING),
+    ("sampling.py", ".mul_(noise).add_(logits)", ".add_(logits).mul_(noise)", "noise scales the logits", _SAMPLING),
+    ("sampling.py", "hard = (soft > 0.5)", "hard = (soft > 0)", "everything is kept", _SAMPLING),
+    ("sampling.py", "soft.clamp_(1e-6, 1 - 1e-6).logit_()", "soft.logit_()", "a draw of 0 gives nan", _SAMPLING),
+    (
+        "edge_phase.py",
+        "(sparsity * keep * (1 - keep)) * self.valid",
+        "(sparsity * keep) * self.valid",
+        "gradient of the expected density",
+    ),
+    (
+        "edge_phase.py",
+        "self.config.sparsity_at(step) / self.graph.n_edges",
+        "self.config.sparsity_at(step) / self.valid.numel()",
+        "a weaker λ_s",
+    ),
+    (
+        "edge_phase.py",
+        "{name: ~mask for name, mask in kept.items()}",
+        "{name: mask for name, mask in kept.items()}",
+        "complement of both on the kept weights",
+    ),
+    ("edge_phase.py", "folded=self.reversed,", "folded=self.kept,", "complement of both on the kept weights"),
+    (
+        "edge_phase.py",
+        "replacement=self._replacement(self.reversed, batch),",
+        "replacement=self._replacement(self.kept, batch),",
+        "replacements of other weights",
+    ),
+    ("edge_phase.py", "total += gradient.abs()", "total += gradient", "harmful edges start as the least sure"),
+    ("edge_phase.py", "self.valid - mask,", "mask,", "the circuit in the complement's place"),
+    (
+        "edge_phase.py",
+        "(share * self._completeness_weight * complete).backward()",
+        "(self._completeness_weight * complete).backward()",
+        "parts of a batch count as whole ones",
+        _MICRO,
+    ),
+    (
+        "edge_phase.py",
+        "(share * self._completeness_weight * complete).backward()",
+        "(share * complete).backward()",
+        "no λ_c",
+    ),
+    ("edge_phase.py", "np.linspace(0, 1, len(scores))", "np.linspace(1, 0, len(scores))", "edges ranked upside down"),
+    ("edge_phase.py", "edge_matrix(self.graph, ranks**3,", "edge_matrix(self.graph, ranks,", "r instead of r³"),
+    ("edge_phase.py", "self.logits.grad = gradient * self._slope +", "self.logits.grad = gradient +", "no slope"),
+    ("edge_phase.py", "self.graph.reaching_logits(logits > 0)", "logits > 0", "dead edges count", _DISCOVERY),
+    (
+        "edge_phase.py",
+        "self.config.noise_at(step), self.generator)",
+        "self.config.noise, self.generator)",
+        "no schedule",
+    ),
+    (
+        "edge_phase.py",
+        "self._completeness_weight = self.config.completeness_at(step)",
+        "self._completeness_weight = self.config.completeness",
+        "λ_c from the first step on",
+    ),
+    ("losses.py", "- 0.5 * (right + other)).mean()", "- right).mean()", "the complement is taught the task", _STEP),
+    ("losses.py", 'if objective in ("kl", "both"):', 'if objective in ("kl",):', "half of the objective", _STEP),
+    ("losses.py", "return (everything - right).mean()", "return (everything - right).sum()", "sum, not mean", _STEP),
+    ("phase.py", "share = len(part) / total", "share = len(part) / len(batch)", "processes count double", _MICRO),
+    ("phase.py", "weight_decay=config.weight_decay", "weight_decay=0.0", "a setting without effect", _STEP),
+    ("phase.py", "lr=config.learning_rate", "lr=0.1", "a setting without effect", _STEP),
+    ("settings.py", "(self.noise_end - self.noise) * step", "(self.noise_end - self.noise) * (step + 1)", "one ahead"),
+    ("settings.py", "* (done - self.rise) / self.fall", "* done / self.fall", "a jump where the fall begins"),
+    (
+        "settings.py",
+        "if step >= self.completeness_from * self.steps",
+        "if step > self.completeness_from * self.steps",
+        "one step late",
+    ),
+    (
+        "settings.py",
+        "return self.sparsity_end if self.fall else self.sparsity_peak",
+        "return self.sparsity_end",
+        "a jump after a rise without a fall",
+    ),
+    (
+        "search.py",
+        "rank = (shortfall, density, evaluation.circuit.kl)",
+        "rank = (density, shortfall, evaluation.circuit.kl)",
+        "the sparsest, however bad",
+        _BEST,
+    ),
+    (
+        "search.py",
+        "rank = (shortfall, density, evaluation.circuit.kl)",
+        "rank = (shortfall, density, 0.0)",
+        "ties",
+        _BEST,
+    ),
+    (
+        "search.py",
+        "needed = search.target_accuracy * evaluation.full.accuracy",
+        "needed = search.target_accuracy",
+        "more than the model can",
+        _BEST,
+    ),
+    (
+        "search.py",
+        "0.0, evaluation.complement.accuracy - search.target_complement",
+        "0.0, search.target_complement - evaluation.complement.accuracy",
+        "complete circuits fall short",
+        _BEST,
+    ),
+    ("search.py", "or rank < self.rank:", "or rank <= self.rank:", "the last of equals", _BEST),
+    (
+        "search.py",
+        "weight_masks = best.candidate.weight_masks",
+        "weight_masks = last.weight_masks",
+        "edges on the last weights, not on the best",
+        _BEST,
+    ),
+    (
+        "search.py",
+        'density = circuit.edge_density if phase.name == "edges" else circuit.weight_density',
+        'density = circuit.edge_density if phase.name == "edges" else 1.0',
+        "weights chosen without density",
+        _BEST,
+    ),
+    (
+        "search.py",
+        "torch.randperm(self.n, generator=self.shuffler).tolist(), 0",
+        "list(range(self.n)), 0",
+        "no shuffling",
+        _BEST,
+    ),
+    (
+        "search.py",
+        "if self.next + self.size > len(self.order):",
+        "if self.next + self.size >= len(self.order):",
+        "the last batch of each pass is left out",
+        _BEST,
+    ),
+    (
+        "search.py",
+        "round(steps * (i + 1) / self.config.evaluations)",
+        "round(steps * i / self.config.evaluations)",
+        "the end is never scored",
+        _DISCOVERY,
+    ),
+    (
+        "search.py",
+        "phase.step(self.train.subset(mine), known, step, self.processes.add_up, of=len(chosen))",
+        "phase.step(self.train.subset(mine), known, 0, self.processes.add_up, of=len(chosen))",
+        "schedules stand",
+        _BEST,
+    ),
+    (
+        "weight_phase.py",
+        "(-share * self._completeness * complete).backward()",
+        "(share * self._completeness * complete).backward()",
+        "sign of the complement",
+        _WEIGHTS,
+    ),
+    (
+        "weight_phase.py",
+        "gradient.add_(change, alpha=sparsity)",
+        "gradient.add_(keep, alpha=sparsity)",
+        "sparsity",
+        _WEIGHTS,
+    ),
+    ("weight_phase.py", "torch.gt(relaxed, 0, out=", "torch.gt(relaxed, 0.5, out=", "threshold", _WEIGHTS),
+    (
+        "weight_units.py",
+        "sizes[one.places] += one.weight.numel() / math.prod(one.units)",
+        "sizes[one.places] += 1",
+        "sizes of units",
+        _WEIGHTS,
+    ),
+    (
+        "draws.py",
+        "np.random.SeedSequence([self.seed, step, index])",
+        "np.random.SeedSequence([self.seed, step])",
+        "every block draws the same",
+        _WEIGHTS,
+    ),
+)
+
+SEARCH = _of(
+    "search",
+    ("checkpoint.py", 'if data.get("checksum") != _sum(data["state"]):', 'if data.get("checksum") is None:', "damage"),
+    (
+        "checkpoint.py",
+        "os.replace(temporary, self.path)",
+        "self.path.write_bytes(temporary.read_bytes()[:-1])",
+        "damage",
+    ),
+    (
+        "identity.py",
+        '_FREE = ("checkpoint_every",)',
+        '_FREE = ("checkpoint_every", "seed")',
+        "another seed's checkpoint",
+    ),
+    ("identity.py", 'for name in ("train", "validation")}', 'for name in ("validation",)}', "other training prompts"),
+    (
+        "distributed.py",
+        "bounds = [len(items) * i // self.size for",
+        "bounds = [len(items) // self.size * i for",
+        "prompts are lost",
+        "tests/search/test_distributed.py::test_parts_are_the_batch",
+    ),
+    ("progress.py", "pace * (self.total - done)", "pace * self.total", "time left"),
+    ("progress.py", "max(done - self.phase_first, 1)", "max(done, 1)", "pace of the phase before"),
+)
+
+_READOUT = "tests/evaluation/test_readout.py"
+_IDLE = "tests/evaluation/test_idle_edges.py"
+_COMPLEMENT = "tests/evaluation/test_complement.py"
+_MEASURES = "tests/evaluation/test_measures.py"
+
+EVALUATION = _of(
+    "evaluation",
+    (
+        "readout.py",
+        "torch.where(highest > top, place + start, top_token)",
+        "torch.where(highest > top, place, top_token)",
+        "top tokens of later blocks",
+        _READOUT,
+    ),
+    (
+        "readout.py",
+        "inside = (ids >= start) & (ids < stop)",
+        "inside = ids < stop",
+        "candidates of earlier blocks",
+        _READOUT,
+    ),
+    ("readout.py", "top = torch.maximum(top, highest)", "top = highest", "the last block's top token", _READOUT),
+    ("readout.py", ".exp_().sum(1).log() + highest)", ".exp_().sum(1).log())", "a wrong sum of exponentials", _READOUT),
+    (
+        "readout.py",
+        "log_p = log_references[:, :, start:stop]",
+        "log_p = log_references[:, :, : stop - start]",
+        "KL with the first block's tokens",
+        _READOUT,
+    ),
+    (
+        "toggling.py",
+        "(reading.top_token != before.top_token) | (reading.correct != before.correct)",
+        "reading.top_token != before.top_token",
+        "a verdict that flips is no change",
+        _IDLE,
+    ),
+    (
+        "toggling.py",
+        "(reading.top_token != before.top_token) | (reading.correct != before.correct)",
+        "reading.correct != before.correct",
+        "another top token is no change",
+        _IDLE,
+    ),
+    (
+        "toggling.py",
+        "folded.unembed(base.final).log_softmax(-1))",
+        "self.scorer.full_log_probs[index])",
+        "change measured from the model",
+        "tests/evaluation/test_toggling.py",
+    ),
+    (
+        "toggling.py",
+        "parts[start + place][-1] = tuple(",
+        "parts[place][-1] = tuple(",
+        "effects at other edges",
+        "tests/evaluation/test_toggling.py",
+    ),
+    (
+        "minimality.py",
+        "return self.change < IDLE_KL and not self.changed",
+        "return self.change < IDLE_KL",
+        "an edge that changes a verdict is idle",
+        _IDLE,
+    ),
+    (
+        "minimality.py",
+        "return self.change < IDLE_KL and not self.changed",
+        "return not self.changed",
+        "an edge that changes probabilities is idle",
+        _IDLE,
+    ),
+    ("minimality.py", "key=lambda effect: -effect.change", "key=lambda effect: effect.change", "least first", _IDLE),
+    (
+        "minimality.py",
+        "getattr(metrics, k) - getattr(whole, k)",
+        "getattr(whole, k) - getattr(metrics, k)",
+        "sign",
+        _IDLE,
+    ),
+    (
+        "minimality.py",
+        "return 1 - self.n_idle / len(self.effects)",
+        "return self.n_idle / len(self.effects)",
+        "reverse",
+        _IDLE,
+    ),
+    (
+        "scorer.py",
+        "return self.scorer(complement).outcome(complement.edge_mask)",
+        "return self.scorer(circuit).outcome(complement.edge_mask)",
+        "complement of both on the kept weights",
+        _COMPLEMENT,
+    ),
+    ("scorer.py", "n = int(batch.lengths.sum())", "n = len(batch)", "means of batches, not of tokens", _MEASURES),
+    (
+        "scorer.py",
+        "top[:, None] == batch.correct).any(1)",
+        "top[:, None] == batch.correct).all(1)",
+        "several answers",
+        _MEASURES,
+    ),
+    ("measures.py", ".amax(1) > candidate_logits", ".amax(1) >= candidate_logits", "ties count as right", _MEASURES),
+    ("measures.py", ".sum(1) / given.sum(1)", ".sum(1) / given.shape[1]", "padding among the answers", _MEASURES),
+    (
+        "measures.py",
+        'masked_fill(ids < 0, float("-inf"))',
+        "masked_fill(ids < 0, 0.0)",
+        "padding as an answer",
+        _MEASURES,
+    ),
+    ("outcome.py", "top1=float(self.top_is_right.mean())", "top1=float(self.correct.mean())", "figures swapped", _IDLE),
+    (
+        "positions.py",
+        "kl_divergence(*log_probs)",
+        "kl_divergence(*log_probs[::-1])",
+        "KL the other way",
+        "tests/evaluation/test_positions.py",
+    ),
+)
+
+_ENCODING = "tests/tasks/test_encoding.py"
+_GENERATORS = "tests/tasks/test_generators.py"
+_CUSTOM = "tests/tasks/test_custom.py"
+
+TASKS = _of(
+    "tasks",
+    (
+        "encoding.py",
+        "width = int(lengths.max()) if chosen else 0",
+        "width = int(lengths[0]) if chosen else 0",
+        "prompts cut off",
+        _ENCODING,
+    ),
+    (
+        "encoding.py",
+        "if ids[: len(start)] != start or len(ids) != len(start) + 1:",
+        "if len(ids) != len(start) + 1:",
+        "an answer that changes the prompt's tokens",
+        _ENCODING,
+    ),
+    (
+        "encoding.py",
+        "if set(correct) & set(wrong):",
+        "if set(correct) == set(wrong):",
+        "right and wrong at once",
+        _ENCODING,
+    ),
+    ("encoding.py", "len(other) != len(prompt):", "len(other) < len(prompt):", "counterfactuals too long", _ENCODING),
+    (
+        "encoding.py",
+        "if vocabulary.unknown in good[:shared]:",
+        "if vocabulary.unknown in good[: shared - 1]:",
+        "an unknown word at the end",
+        _ENCODING,
+    ),
+    ("encoding.py", "if end and ids[-len(end) :] == end:", "if end:", "another context than the prompt's", _ENCODING),
+    (
+        "encoding.py",
+        "correct=_pad([row.correct for row in kept], -1),",
+        "correct=_pad([row.correct for row in kept], 0),",
+        "padding as an answer",
+        _ENCODING,
+    ),
+    (
+        "counterfactuals.py",
+        "_any_shared(wrong, right) & ~_any_shared(right, right)",
+        "_any_shared(wrong, right)",
+        "a counterfactual with the same answer",
+        "tests/tasks/test_counterfactuals.py",
+    ),
+    (
+        "counterfactuals.py",
+        "common.argmax()",
+        "common.argmin()",
+        "the least alike",
+        "tests/tasks/test_counterfactuals.py",
+    ),
+    (
+        "generated/sampling.py",
+        "share = (size + len(groups) - 1 - place) // len(groups)",
+        "share = size // len(groups)",
+        "fewer prompts than asked for",
+        "tests/tasks/test_tasks.py",
+    ),
+    (
+        "generated/sampling.py",
+        'random.Random(f"{task}/{split}/{seed}")',
+        'random.Random(f"{task}/{split}")',
+        "every seed the same",
+        "tests/tasks/test_tasks.py",
+    ),
+    (
+        "generated/induction.py",
+        "if word not in sequence and split_of(sequence[-1], word) == split:",
+        "if word not in sequence:",
+        "neighbours in two splits",
+        _GENERATORS,
+    ),
+    ("generated/greater_than.py", "if end > own),", "if end >= own),", "the year itself is later", _GENERATORS),
+    (
+        "generated/greater_than.py",
+        '"units": 1 <= year % 10 <= 8,',
+        '"units": 0 <= year % 10 <= 8,',
+        "nothing is less",
+        _GENERATORS,
+    ),
+    (
+        "generated/ioi.py",
+        "if (i + j) % 6 in colours",
+        "if (i + j) % 6 in (0, 4, 5)",
+        "places and objects in two splits",
+        "tests/tasks/test_tasks.py",
+    ),
+    (
+        "generated/ioi.py",
+        'if order == "ABBA" else (subject, io)',
+        'if order != "ABBA" else (subject, io)',
+        "order",
+        "tests/tasks/test_tasks.py",
+    ),
+    (
+        "generated/ioi.py",
+        "a, b, c = (x, y, io)",
+        "a, b, c = (x, y, subject)",
+        "a counterfactual that is the prompt",
+        "tests/tasks/test_tasks.py",
+    ),
+    (
+        "generated/agreement.py",
+        "counterfactual=sentences[1 - condition],",
+        "counterfactual=sentences[condition],",
+        "a counterfactual that is the prompt",
+        "tests/tasks/test_tasks.py",
+    ),
+    (
+        "from_files/pool.py",
+        "key=lambda name: len(pools[name]) / wanted[name])",
+        "key=lambda name: len(pools[name]))",
+        "splits out of proportion",
+        "tests/tasks/test_blimp.py",
+    ),
+    (
+        "from_files/custom.py",
+        "answer[0].isalpha() and prompt[-1] not in _OPEN else",
+        "answer[0].isalpha() else",
+        "a space after a quotation mark",
+        _CUSTOM,
+    ),
+    (
+        "from_files/custom.py",
+        "if set(correct) & set(wrong):",
+        "if set(correct) == set(wrong):",
+        "contradictions",
+        _CUSTOM,
+    ),
+    (
+        "from_files/blimp.py",
+        'paired=method == "*")',
+        'paired=method != "*")',
+        "pairs where the prompt decides nothing",
+        "tests/tasks/test_blimp.py",
+    ),
+    (
+        "from_files/pararel.py",
+        "if -1 < pattern.find",
+        "if 0 < pattern.find",
+        "patterns that begin with the subject",
+        "tests/tasks/test_pararel.py",
+    ),
+    (
+        "from_files/lines.py",
+        '.replace(b"\\r\\n", b"\\n")',
+        '.replace(b"\\r\\n", b"\\r")',
+        "Windows files",
+        "tests/tasks/test_blimp.py",
+    ),
+)
+
+_GRAPH = "tests/circuits/test_graph.py"
+_ARTIFACT = "tests/circuits/test_artifact.py"
+_SPARSITY = "tests/circuits/test_sparsity.py"
+
+CIRCUITS = _of(
+    "circuits",
+    (
+        "graph.py",
+        "if place == 3 * self.n_heads and not self.parallel else 0",
+        "if place == 3 * self.n_heads else 0",
+        "edges that a parallel model has not",
+        _GRAPH,
+    ),
+    (
+        "graph.py",
+        "if column >= self.prefix_lengths[row]:",
+        "if column > self.prefix_lengths[row]:",
+        "an edge from a node to itself",
+        _GRAPH,
+    ),
+    ("graph.py", "return kept & alive[writers[self.target_nodes]]", "return kept", "dead edges count", _GRAPH),
+    ("graph.py", 'np.argsort(-targets, kind="stable")', 'np.argsort(targets, kind="stable")', "paths are lost", _GRAPH),
+    (
+        "graph.py",
+        "(self.source_nodes == place) | (self.target_nodes == place)",
+        "self.source_nodes == place",
+        "a node that is off still reads",
+        _GRAPH,
+    ),
+    (
+        "graph.py",
+        "return (start, start + self.n_heads, start + 2 * self.n_heads)",
+        "return (start, start + 1, start + 2)",
+        "a head's own readers",
+        _GRAPH,
+    ),
+    ("graph.py", "heads = self.head_columns(max(layer, 0))", "heads = self.head_columns(0)", "joint heads", _GRAPH),
+    (
+        "circuit.py",
+        'if weights is not None and self.searched != "edges":',
+        "if weights is not None:",
+        "weights that were not searched are turned round",
+        _GRAPH,
+    ),
+    (
+        "circuit.py",
+        "edges = self.edge_mask if self.searched",
+        "edges = ~self.edge_mask if self.searched",
+        "complement",
+        _GRAPH,
+    ),
+    (
+        "circuit.py",
+        "is None else -self.edge_scores",
+        "is None else self.edge_scores",
+        "scores of the complement",
+        _GRAPH,
+    ),
+    ("circuit.py", "np.argsort(-self.edge_scores[kept]", "np.argsort(self.edge_scores[kept]", "weakest first", _GRAPH),
+    (
+        "circuit.py",
+        "return (kept + self.unmasked_weights) / max(",
+        "return kept / max(",
+        "a density too low",
+        _SPARSITY,
+    ),
+    (
+        "circuit.py",
+        "copy = np.array(array, dtype=dtype)",
+        "copy = np.asarray(array, dtype=dtype)",
+        "circuits that change with the caller's array",
+        _GRAPH,
+    ),
+    (
+        "document.py",
+        "min(0.0, *given.values())",
+        "max(0.0, *given.values())",
+        "edges that are not kept rank first",
+        _ARTIFACT,
+    ),
+    (
+        "document.py",
+        '"searched": "edges", "provenance": noted}',
+        '"provenance": noted}',
+        "masks that are not there",
+        _ARTIFACT,
+    ),
+    ("document.py", "return value if math.isfinite(value) else None", "return value", "JSON with NaN", _ARTIFACT),
+    ("document.py", "if len(found) != len(pairs):", "if len(found) > len(pairs):", "an edge twice", _ARTIFACT),
+    (
+        "artifact.py",
+        "return np.unpackbits(bits, count=size)",
+        'return np.unpackbits(bits, count=size, bitorder="little")',
+        "bits in another order",
+        _ARTIFACT,
+    ),
+    (
+        "artifact.py",
+        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE})",
+        "foreign = sorted(present - present)",
+        "strangers' files are replaced",
+        _ARTIFACT,
+    ),
+    (
+        "artifact.py",
+        "or scores.dtype != np.float32:",
+        "or scores.dtype == np.int8:",
+        "scores of another type",
+        _ARTIFACT,
+    ),
+    ("sparsity.py", 'or component == "out.bias":', "or False:", "a bias counts as a neuron's", _SPARSITY),
+    (
+        "sparsity.py",
+        "Count(self.kept + other.kept, self.total + other.total)",
+        "Count(self.kept + other.kept, other.total)",
+        "shares of a layer",
+        _SPARSITY,
+    ),
+)
+
+FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS)
