@@ -509,9 +509,9 @@ EVALUATION = _of(
     ),
     ("scorer.py", "n = int(batch.lengths.sum())", "n = len(batch)", "means of batches, not of tokens", _MEASURES),
     (
-        "scorer.py",
-        "top[:, None] == batch.correct).any(1)",
-        "top[:, None] == batch.correct).all(1)",
+        "measures.py",
+        "(top_token[:, None] == correct).any(1)",
+        "(top_token[:, None] == correct).all(1)",
         "several answers",
         _MEASURES,
     ),
