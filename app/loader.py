@@ -9,11 +9,12 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from cachetools import LRUCache
 
 from app.explore.survey import Survey
 from discogp.circuits.circuit import Circuit
@@ -28,15 +29,24 @@ if TYPE_CHECKING:
     from discogp.prompts.task_check import TaskCheck
     from discogp.runs import RunSettings
 
+K = TypeVar("K")
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> bool: ...
+
+
+C = TypeVar("C", bound=_Cancellable)
+
 _MODELS = 2
-_BENCHES = 4
+_WORKBENCHES = 4
 _OUTCOMES = 64
 _CHECKS = 512
 _PROMPTS_CHECKED = 256
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workbench:
     """A circuit with its model and test prompts, ready to be run without some of its edges."""
 
     model: MaskedTransformer
@@ -46,7 +56,7 @@ class Bench:
     survey: Survey
     lock: threading.Lock = field(default_factory=threading.Lock)
     times: list[float] = field(default_factory=list)
-    known: OrderedDict[frozenset[str], Outcome] = field(default_factory=OrderedDict)
+    known: LRUCache[frozenset[str], Outcome] = field(default_factory=lambda: LRUCache(_OUTCOMES))
 
     def without(self, names: Iterable[str]) -> Outcome:
         """The circuit without these edges and nodes; what was asked before (undo, a second look) is remembered.
@@ -55,14 +65,11 @@ class Bench:
         """
         key = frozenset(names)
         with self.lock:
-            outcome = self.known.pop(key, None)
+            outcome = self.known.get(key)
             if outcome is None:
                 began = time.monotonic()
-                outcome = self.session.without(key)
+                outcome = self.known[key] = self.session.without(key)
                 self.times[:] = [time.monotonic() - began]
-            self.known[key] = outcome
-            while len(self.known) > _OUTCOMES:
-                self.known.popitem(last=False)
             return outcome
 
     def positions(self, prompt: int | str, names: Iterable[str]) -> list[Position]:
@@ -89,66 +96,80 @@ class Bench:
         return str(token) if tokenizer is None else tokenizer.decode([token])
 
 
+class _Check(NamedTuple):
+    """A check of a task under way or done, and of which content of its file."""
+
+    version: str
+    future: Future[TaskCheck]
+
+    def cancel(self) -> bool:
+        return self.future.cancel()
+
+
+class _Work(LRUCache[K, C]):
+    """Work under way or done, the least recently asked for given up when there is too much."""
+
+    def popitem(self) -> tuple[K, C]:
+        key, work = super().popitem()
+        work.cancel()
+        return key, work
+
+
 class Engine:
     """The background loader. Every method returns at once."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
         self._lock = threading.Lock()
-        self._models: OrderedDict[str, MaskedTransformer] = OrderedDict()
-        self._benches: OrderedDict[str, Future[Bench]] = OrderedDict()
-        self._estimates: OrderedDict[str, Future[Estimate]] = OrderedDict()
-        self._checks: OrderedDict[tuple[str, ...], tuple[str, Future[TaskCheck]]] = OrderedDict()
+        self._models: LRUCache[str, MaskedTransformer] = LRUCache(_MODELS)
+        self._workbenches: _Work[str, Future[Workbench]] = _Work(_WORKBENCHES)
+        self._estimates: _Work[str, Future[Estimate]] = _Work(_WORKBENCHES)
+        self._checks: _Work[tuple[str, ...], _Check] = _Work(_CHECKS)
 
-    def bench(self, key: str, circuit: Circuit) -> Future[Bench]:
-        """The bench of a circuit, being made or made; `key` names the circuit. A failed one is tried anew."""
+    def workbench(self, key: str, circuit: Circuit) -> Future[Workbench]:
+        """The workbench of a circuit, being made or made; `key` names the circuit. A failed one is tried anew."""
         with self._lock:
-            future = self._benches.pop(key, None)
+            future = self._workbenches.get(key)
             if future is None:
-                future = self._pool.submit(self._make, circuit)
-            self._benches[key] = future
-            while len(self._benches) > _BENCHES:
-                self._benches.popitem(last=False)[1].cancel()
+                future = self._workbenches[key] = self._pool.submit(self._make, circuit)
             return future
 
     def forget(self, key: str) -> None:
         """Make the next request for this circuit a new try."""
         with self._lock:
-            self._benches.pop(key, None)
+            self._workbenches.pop(key, None)
 
     def check(self, model: str, task: str, options: Mapping[str, Any], version: str = "") -> Future[TaskCheck]:
         """What a model makes of a task, being found out or known; `version` tells contents of one file apart."""
         key = _check_key(model, task, options)
         with self._lock:
             kept = self._checks.get(key)
-            if kept is None or kept[0] != version:
-                kept = self._checks[key] = (version, self._pool.submit(self._check, model, task, dict(options)))
-            while len(self._checks) > _CHECKS:
-                self._checks.popitem(last=False)[1][1].cancel()
-            return kept[1]
+            if kept is None or kept.version != version:
+                kept = _Check(version, self._pool.submit(self._check, model, task, dict(options)))
+                self._checks[key] = kept
+            return kept.future
 
     def known_check(self, model: str, task: str, options: Mapping[str, Any]) -> Future[TaskCheck] | None:
         """The same, if somebody has asked already."""
         with self._lock:
             kept = self._checks.get(_check_key(model, task, options))
-            return None if kept is None else kept[1]
+            return None if kept is None else kept.future
 
     def checking(self) -> bool:
         with self._lock:
-            return any(not future.done() for _, future in self._checks.values())
+            return any(not check.future.done() for check in self._checks.values())
 
     def checks_done(self) -> int:
         with self._lock:
-            return sum(future.done() for _, future in self._checks.values())
+            return sum(check.future.done() for check in self._checks.values())
 
     def estimate(self, settings: RunSettings) -> Future[Estimate]:
         """Memory and time that a search with these settings would take, being found out or known."""
         key = repr(settings)
         with self._lock:
-            future = self._estimates.pop(key, None) or self._pool.submit(self._estimate, settings)
-            self._estimates[key] = future
-            while len(self._estimates) > _BENCHES:
-                self._estimates.popitem(last=False)[1].cancel()
+            future = self._estimates.get(key)
+            if future is None:
+                future = self._estimates[key] = self._pool.submit(self._estimate, settings)
             return future
 
     def known_estimate(self, settings: RunSettings) -> Future[Estimate] | None:
@@ -166,7 +187,7 @@ class Engine:
 
         return check_task(self._model(model), get_task(task, **options), limit=_PROMPTS_CHECKED)
 
-    def _make(self, circuit: Circuit) -> Bench:
+    def _make(self, circuit: Circuit) -> Workbench:
         from discogp.evaluation.session import AblationSession
         from discogp.prompts.prepare import restore
 
@@ -185,18 +206,18 @@ class Engine:
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
-        return Bench(model, session, data.test, " ".join(notes), Survey(session.leave_one_out))
+        return Workbench(model, session, data.test, " ".join(notes), Survey(session.leave_one_out))
 
     def _model(self, name: str) -> MaskedTransformer:
         """Only ever called by the pool's one thread."""
         from discogp.engine.masked_transformer import load_model
 
-        if name not in self._models:
-            while len(self._models) >= _MODELS:
-                self._models.popitem(last=False)
-            self._models[name] = load_model(name)
-        self._models.move_to_end(name)
-        return self._models[name]
+        model = self._models.get(name)
+        if model is None:
+            while len(self._models) >= _MODELS:  # before the next one needs the memory
+                self._models.popitem()
+            model = self._models[name] = load_model(name)
+        return model
 
 
 def _check_key(model: str, task: str, options: Mapping[str, Any]) -> tuple[str, ...]:

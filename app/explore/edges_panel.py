@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.explore.survey import Survey
 from app.explore.toggles import History, Toggles
-from app.loader import Bench
+from app.loader import Workbench
 from app.text import error_text
 from discogp.errors import DiscoGPError
 from discogp.evaluation.minimality import IDLE_KL, Effect, Minimality
@@ -33,9 +33,9 @@ _COLUMNS: dict[str, Any] = {
 }
 
 
-def edges_panel(bench: Bench, history: History, key: str) -> None:
+def edges_panel(workbench: Workbench, history: History, key: str) -> None:
     """A button; then the progress; then the edges, the one that matters most first."""
-    survey = bench.survey
+    survey = workbench.survey
     if survey.running:
         _wait_for(survey)
     elif (found := survey.result) is not None:

@@ -18,7 +18,7 @@ from app.explore.permalink import encode
 from app.explore.results import changed_prompts, rows, saved_rows
 from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
-from app.loader import Bench
+from app.loader import Workbench
 from app.tables import chips, metrics_table, prompts_table
 from app.text import error_text, plain
 from discogp.circuits.circuit import Circuit
@@ -53,7 +53,9 @@ def pick(entries: Sequence[Entry]) -> Entry | None:
 
 
 @st.fragment
-def panel(entry: Entry, circuit: Circuit, view: GraphView, history: History, bench: Future[Bench] | None) -> None:
+def panel(
+    entry: Entry, circuit: Circuit, view: GraphView, history: History, workbench: Future[Workbench] | None
+) -> None:
     """A click runs only this. What the click changed is never sent back to the graph: see `History`."""
     left, right = st.columns([11, 8], gap="medium")
     with left:
@@ -70,7 +72,7 @@ def panel(entry: Entry, circuit: Circuit, view: GraphView, history: History, ben
     session.write_link(circuit=address, off=encode(history.current, circuit.graph))
     with right:
         _buttons(history)
-        result = _figures(entry, circuit, history, bench)
+        result = _figures(entry, circuit, history, workbench)
     if result is None:
         return
     ready, outcome = result
@@ -95,21 +97,21 @@ def _buttons(history: History) -> None:
 
 
 def _figures(
-    entry: Entry, circuit: Circuit, history: History, bench: Future[Bench] | None
-) -> tuple[Bench, Outcome | None] | None:
+    entry: Entry, circuit: Circuit, history: History, workbench: Future[Workbench] | None
+) -> tuple[Workbench, Outcome | None] | None:
     """The metrics table, whatever is known; once the model is there, returns it and what it did without what is off."""
     off = history.current
     names = sorted(off.nodes) + sorted(off.edges)
     revision = f"{history.revision}:{report_number(history)}:{len(names)}"
-    if bench is None:
+    if workbench is None:
         _ask(entry, circuit, len(names))
         return None
-    if not bench.done():
+    if not workbench.done():
         st.html(metrics_table(saved_rows(circuit, len(names)), "saved"))
         st.caption(":material/hourglass_top: Loading the model. The figures above are those saved with the circuit.")
         return None
     try:
-        ready = bench.result()
+        ready = workbench.result()
         with st.spinner("The model is running") if off and ready.slow else nullcontext():
             outcome = ready.without(off.names) if off else None
     except Exception as error:
@@ -124,9 +126,9 @@ def _figures(
     return ready, outcome
 
 
-def _changed(bench: Bench, outcome: Outcome) -> None:
-    changed = changed_prompts(bench, outcome)
-    st.html(f"<b>Prompts whose prediction changed</b> · {len(changed)} of {len(bench.prompts)}")
+def _changed(workbench: Workbench, outcome: Outcome) -> None:
+    changed = changed_prompts(workbench, outcome)
+    st.html(f"<b>Prompts whose prediction changed</b> · {len(changed)} of {len(workbench.prompts)}")
     if changed:
         st.html(prompts_table(changed))
 
@@ -157,7 +159,7 @@ def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> Non
 
 
 @st.fragment(run_every=0.4)
-def wait_for(bench: Future[Bench]) -> None:
+def wait_for(workbench: Future[Workbench]) -> None:
     """Run the page again once the model is there."""
-    if bench.done():
+    if workbench.done():
         st.rerun()

@@ -12,7 +12,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.measures import measures
 
 if TYPE_CHECKING:
-    from app.loader import Bench
+    from app.loader import Workbench
     from discogp.evaluation.outcome import Outcome
 
 COMPLEMENT_OF = {"edges": "every other edge", "weights": "every other weight", "both": "every other edge and weight"}
@@ -35,9 +35,9 @@ def saved_rows(circuit: Circuit, n_off: int) -> list[Row]:
     return _rows(circuit, full, kept, None, saved.get("complement"), n_off)
 
 
-def rows(circuit: Circuit, bench: Bench, outcome: Outcome | None, n_off: int) -> list[Row]:
+def rows(circuit: Circuit, workbench: Workbench, outcome: Outcome | None, n_off: int) -> list[Row]:
     """The table as computed; `outcome` is that of the circuit without what is off."""
-    session = bench.session
+    session = workbench.session
     return _rows(
         circuit,
         numbers(session.full.metrics),
@@ -68,21 +68,21 @@ def _rows(
     ]
 
 
-def changed_prompts(bench: Bench, outcome: Outcome) -> list[ChangedPrompt]:
+def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPrompt]:
     """Prompts whose likeliest token, or whose right-over-wrong verdict, differs from the circuit's; worst first."""
-    full, before = bench.session.full, bench.session.circuit
+    full, before = workbench.session.full, workbench.session.circuit
     changed = np.flatnonzero((outcome.top_token != before.top_token) | (outcome.correct != before.correct))
     loss = (before.logit_diff - outcome.logit_diff)[changed]
     found = []
     for i in changed[np.argsort(-loss, kind="stable")].tolist():
-        example = bench.prompts.examples[i]
+        example = workbench.prompts.examples[i]
         found.append(
             ChangedPrompt(
                 prompt=example.prompt,
                 answer=" / ".join(word.strip() for word in example.correct[:3]),
-                full=bench.word(int(full.top_token[i])),
-                before=bench.word(int(before.top_token[i])),
-                after=bench.word(int(outcome.top_token[i])),
+                full=workbench.word(int(full.top_token[i])),
+                before=workbench.word(int(before.top_token[i])),
+                after=workbench.word(int(outcome.top_token[i])),
                 right_before=bool(before.correct[i]),
                 right_after=bool(outcome.correct[i]),
                 difference_before=float(before.logit_diff[i]),

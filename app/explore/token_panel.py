@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.explore.toggles import Toggles
-from app.loader import Bench
+from app.loader import Workbench
 from app.tables import tokens_table
 from app.text import plain
 from discogp.errors import DiscoGPError
@@ -14,11 +14,11 @@ _OWN = -1
 _LISTED = 200
 
 
-def token_panel(bench: Bench, off: Toggles) -> None:
+def token_panel(workbench: Workbench, off: Toggles) -> None:
     """A switch; behind it a prompt, of the task or typed, and a table of its positions that follows what is off."""
     if not st.toggle("Predictions at every position", key="tokens_open"):
         return
-    examples = bench.prompts.examples[:_LISTED]
+    examples = workbench.prompts.examples[:_LISTED]
     place = st.selectbox(
         "Prompt",
         [_OWN, *range(len(examples))],
@@ -33,7 +33,7 @@ def token_panel(bench: Bench, off: Toggles) -> None:
             st.caption("Type a text and press Enter.")
             return
     try:
-        rows = bench.positions(text if place == _OWN else place, off.names)
+        rows = workbench.positions(text if place == _OWN else place, off.names)
     except DiscoGPError as error:
         st.warning(plain(str(error)))
         return

@@ -57,8 +57,8 @@ with exports:
     export_menu(circuit, history)
 st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
-bench = session.engine().bench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
-panel.panel(picked, circuit, view, history, bench)
+workbench = session.engine().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
+panel.panel(picked, circuit, view, history, workbench)
 weights_panel.show(circuit, picked.id)
-if bench is not None and not bench.done():
-    panel.wait_for(bench)
+if workbench is not None and not workbench.done():
+    panel.wait_for(workbench)

@@ -12,11 +12,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from filelock import FileLock
 
 from discogp.errors import DiscoGPError
 from discogp.runs.store import Run, RunStore
@@ -30,19 +30,6 @@ class _Cancelled(BaseException):
 
 def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
     raise _Cancelled
-
-
-@contextmanager
-def _turn(root: Path) -> Iterator[None]:
-    """Wait until no other run of this home folder computes: two searches on the same cores would only be slower.
-
-    A file lock, because the system frees it when its holder dies, however it dies.
-    """
-    import fcntl
-
-    with (root / ".turn").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def work(store: RunStore, run: Run) -> None:
@@ -112,7 +99,9 @@ def main(folder: Path) -> int:
     store, run_id = RunStore(folder.parent), folder.name
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
-        with _turn(store.root):
+        # One search at a time on this machine: two on the same cores would only be slower. The system frees the lock
+        # when its holder dies, however it dies.
+        with FileLock(store.root / ".turn"):
             if store.cancel_file(run_id).exists():
                 raise _Cancelled
             work(store, store.update(run_id, state="running"))

@@ -32,18 +32,19 @@ def test_all_that_decides_on_the_result_is_in_the_identity(tmp_path: Path) -> No
     model = load_model(build_tiny_gpt2(tmp_path, n_layer=1))
     data = random_data(model)
     settings = {"seed": 0, "mask": "edges", "checkpoint_every": 50, "edges": {"steps": 3, "noise": 0.5}}
-    first = identity(model, data, settings)
-    assert identity(model, data, {**settings, "checkpoint_every": 1}) == first
+    first = identity(model, data, "discogp", settings)
+    assert identity(model, data, "discogp", {**settings, "checkpoint_every": 1}) == first
     others = {
-        "setting seed": identity(model, data, {**settings, "seed": 1}),
-        "setting mask": identity(model, data, {**settings, "mask": "weights"}),
-        "setting edges.noise": identity(model, data, {**settings, "edges": {"steps": 3, "noise": 0.4}}),
-        "train prompts": identity(model, replace(data, train=data.test), settings),
-        "validation prompts": identity(model, replace(data, validation=data.test), settings),
-        "task": identity(model, replace(data, task_name="another"), settings),
+        "setting seed": identity(model, data, "discogp", {**settings, "seed": 1}),
+        "setting mask": identity(model, data, "discogp", {**settings, "mask": "weights"}),
+        "setting edges.noise": identity(model, data, "discogp", {**settings, "edges": {"steps": 3, "noise": 0.4}}),
+        "train prompts": identity(model, replace(data, train=data.test), "discogp", settings),
+        "validation prompts": identity(model, replace(data, validation=data.test), "discogp", settings),
+        "task": identity(model, replace(data, task_name="another"), "discogp", settings),
     }
     for name, other in others.items():
         assert {key for key in first if first[key] != other.get(key)} == {name}
+    assert identity(model, data, "random", settings) == {"method": "random", **first}
     fewer = data.train.tokens.clone()
     fewer[0, 0] += 1
-    assert identity(model, replace(data, train=replace(data.train, tokens=fewer)), settings) != first
+    assert identity(model, replace(data, train=replace(data.train, tokens=fewer)), "discogp", settings) != first
