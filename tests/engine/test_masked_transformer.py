@@ -194,3 +194,9 @@ def test_wrong_arguments_say_what_is_wrong(model: MaskedTransformer) -> None:
 
     with pytest.raises(ArtifactError, match="Load the model that the circuit was found in"):
         run_circuit(model, Circuit.full(ComputationGraph(1, 1)), tokens)
+
+
+def test_values_where_the_graph_has_no_edge_carry_nothing(model: MaskedTransformer) -> None:
+    tokens = torch.arange(10).view(2, 5)
+    everywhere = torch.ones(model.graph.n_readers, model.graph.n_sources)
+    torch.testing.assert_close(model.masked(tokens, everywhere), model.logits(tokens), atol=1e-4, rtol=0)

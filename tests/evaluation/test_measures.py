@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from discogp.engine.masked_transformer import load_model
 from discogp.evaluation.measures import answers_right, candidate_logits, logit_difference
+from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.scorer import Scorer, mean_replacement
 from discogp.tasks import Example, Prompts
 from tests.tiny_models import build_tiny_gpt2
@@ -67,3 +69,10 @@ def test_a_mean_over_batches_is_the_mean_over_all_tokens(tmp_path: Path) -> None
     for size in (1, 2, 5):
         found = mean_replacement(model, list(prompts.batches(size)), model.folded).sources
         torch.testing.assert_close(found[:, 0, 0], real.mean(1), atol=1e-5, rtol=1e-4)
+
+
+def test_figures_of_a_split_are_means_of_their_own_columns() -> None:
+    columns = ([True, True, False, True], [5, 6, 7, 8], [False, True, False, False], [1.0, 2.0, 3.0, 6.0], [0, 0, 1, 3])
+    metrics = Outcome(*map(np.array, columns)).metrics  # type: ignore[arg-type]
+    assert (metrics.accuracy, metrics.top1, metrics.logit_diff, metrics.kl, metrics.n) == (0.75, 0.25, 3.0, 1.0, 4)
+    assert metrics.to_json() == {"accuracy": 0.75, "top1": 0.25, "kl": 1.0, "logit_diff": 3.0, "n": 4}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -63,3 +65,13 @@ def test_the_table_shows_spaces_and_escapes_markup() -> None:
     assert "␣a" in html
     assert html.count("✓") == 1
     assert "⏎" in html
+
+
+def test_divergence_is_from_the_full_model() -> None:
+    class Letters:
+        def decode(self, ids: list[int], **_: object) -> str:
+            return "".join("ab"[i] for i in ids)
+
+    full, circuit = torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.5, 0.5]]).log()
+    (found,) = positions([0], full, circuit, Letters(), top=1)
+    assert found.kl == pytest.approx(0.9 * math.log(0.9 / 0.5) + 0.1 * math.log(0.1 / 0.5), abs=1e-6)

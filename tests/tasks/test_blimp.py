@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from discogp.errors import TaskError
-from discogp.tasks import SplitSizes, encode, get_task, list_tasks
+from discogp.tasks import Example, SplitSizes, encode, get_task, list_tasks
 from discogp.tasks.from_files.blimp import IDENTICAL, PARADIGMS, read_blimp
+from discogp.tasks.from_files.pool import split_pool
 from tests.places import data_folder, needs
 from tests.tasks.words import word_tokenizer
 
@@ -190,3 +191,15 @@ def test_real_prompts_encode_with_whole_words() -> None:
     assert [(e.prompt, e.correct, e.wrong) for e in encoded.prompts.examples] == [
         (e.prompt, e.correct, e.wrong) for e in examples
     ]
+
+
+def test_items_are_each_other_s_counterfactuals_only_where_the_prompt_decides(tmp_path: Path) -> None:
+    for paradigm, decides in (("anaphor_number_agreement", True), ("passive_1", False)):
+        (tmp_path / f"{paradigm}.jsonl").write_text("\n".join(agreement_lines()), encoding="utf-8")
+        assert get_task(f"blimp/{paradigm}", data=tmp_path).pool().paired is decides  # type: ignore[attr-defined]
+
+
+def test_splits_fill_in_proportion_to_the_sizes_wanted() -> None:
+    examples = [Example(f"prompt {i}", None, (" a",), (" b",)) for i in range(100)]
+    splits = split_pool("t", examples, ((lambda e: e.prompt, "Prompts."),), SplitSizes(160, 20, 20), 0)
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [80, 10, 10]

@@ -155,3 +155,13 @@ def test_the_example_file_is_a_task() -> None:
     assert len(examples) == 40
     assert all(e.counterfactual and e.group for e in examples)
     assert len(task.splits(SplitSizes(), 0).test) >= 10
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked"), [("She said", " yes"), ('She said "', "yes"), ("and/", "yes"), ("(", "yes")]
+)
+def test_a_word_gets_a_space_unless_something_has_just_been_opened(tmp_path: Path, prompt: str, asked: str) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text(json.dumps({"prompt": prompt, "correct": "yes", "wrong": "no"}), encoding="utf-8")
+    (example,) = get_task("custom", file=str(file)).pool().examples  # type: ignore[attr-defined]
+    assert example.correct == (asked,)

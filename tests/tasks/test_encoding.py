@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tokenizers import Tokenizer, normalizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, encode, get_task
@@ -151,3 +154,46 @@ def test_answers_are_read_in_the_context_of_the_whole_prompt_where_its_last_word
 
     prompts = encode([Example("We saw", None, (" Mary",), (" Ann",))], Positional(), None).prompts
     assert (prompts.tokens.tolist(), prompts.correct.tolist(), prompts.wrong.tolist()) == ([[102, 3]], [[4]], [[3]])
+
+
+def test_a_part_of_the_prompts_is_as_wide_as_its_longest() -> None:
+    prompts = encode([SHORT, LONG, SHORT], word_tokenizer(TEXT, "You"), None).prompts
+    assert prompts.subset([0, 1]).tokens.shape == (2, 5)
+    assert prompts.subset([0, 2]).tokens.shape == (2, 2)
+
+
+def test_a_right_and_a_wrong_answer_of_one_token_are_refused_though_others_differ() -> None:
+    tokenizer = word_tokenizer("we saw mary john ann", "we")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    usable = Example("We saw", None, (" Mary",), (" John",))
+    encoded = encode([usable, Example("We saw", None, (" Mary", " Ann"), (" mary", " John"))], tokenizer, None)
+    assert encoded.dropped == {encoding_module.SAME_TOKEN: 1}
+
+
+def test_an_unknown_word_right_before_two_sentences_part_is_told() -> None:
+    known = Example("", None, (), (), sentences=("We saw Mary", "We saw John"))
+    unknown = Example("", None, (), (), sentences=("We saw zebras Mary", "We saw zebras John"))
+    encoded = encode([known, unknown], word_tokenizer(TEXT, "You"), None)
+    assert encoded.dropped == {encoding_module.UNKNOWN_PROMPT: 1}
+
+
+def merging_tokenizer(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
+    """Characters, joined wherever two neighbours are among the merges, the first of them first."""
+    pieces = [*"123 ", *(a + b for a, b in merges)]
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE({p: i for i, p in enumerate(pieces)}, list(merges))))
+
+
+USABLE = Example("2", None, ("1",), ("2",))
+
+
+def test_an_answer_that_changes_the_prompt_s_last_token_is_refused() -> None:
+    # "1" + "23" is "12" and "3": one token more than the prompt, but not the prompt's.
+    encoded = encode([USABLE, Example("1", None, ("23",), ("1",))], merging_tokenizer(("1", "2")), None)
+    assert encoded.dropped == {encoding_module.MULTI_TOKEN: 1}
+
+
+def test_an_answer_is_read_behind_the_tokens_that_the_prompt_really_ends_with() -> None:
+    # Alone, " 2" is one token and stays one before "3"; behind "1" it is "1 " and "2", and "23" is one token.
+    tokenizer = merging_tokenizer(("1", " "), (" ", "2"), ("2", "3"))
+    encoded = encode([USABLE, Example("1 2", None, ("3",), ("1",))], tokenizer, None)
+    assert encoded.dropped == {encoding_module.MULTI_TOKEN: 1}

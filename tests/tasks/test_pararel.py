@@ -105,3 +105,9 @@ def test_real_relations(relation: str) -> None:
     assert len(set.union(*prompts)) == sum(map(len, prompts))
     assert all("[" not in prompt for part in prompts for prompt in part)
     assert len({e.prompt.split()[-1] for part in parts for e in part}) == 1, "the pattern stands last in every prompt"
+
+
+def test_a_pattern_may_begin_with_the_subject(tmp_path: Path) -> None:
+    task = get_task("pararel/P36", data=folder(tmp_path, patterns=["[X] has the capital [Y] ."]))
+    prompts = [example.prompt for example in task.pool().examples]  # type: ignore[attr-defined]
+    assert all(prompt.endswith("has the capital") and not prompt.startswith("[X]") for prompt in prompts)
