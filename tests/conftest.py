@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Before anything of the two is imported: every call in them then checks the shapes that its annotations name. Only
+# tests pay for that.
+install_import_hook(["discogp.engine", "discogp.evaluation"], "beartype.beartype")
 
 REQUIRED = os.environ.get("DISCOGP_REQUIRE_BROWSER") == "1"
 QUIET = [

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discogp.models.weights import AttentionConfig, LayerWeights, Rotary
@@ -20,14 +21,14 @@ from discogp.models.weights import AttentionConfig, LayerWeights, Rotary
 class Rotation:
     """cos and sin [t, dims] of rotary positions, in the half-split layout; `dims` may be fewer than a head's."""
 
-    cos: Tensor
-    sin: Tensor
+    cos: Float[Tensor, "*t dims"]
+    sin: Float[Tensor, "*t dims"]
 
-    def at(self, positions: Tensor) -> Rotation:
+    def at(self, positions: Int[Tensor, "b"]) -> Rotation:
         """One position per example: cos and sin [b, 1, 1, dims] for queries [b, H, 1, dh]."""
         return Rotation(self.cos[positions][:, None, None], self.sin[positions][:, None, None])
 
-    def apply(self, x: Tensor) -> Tensor:
+    def apply(self, x: Float[Tensor, "b H t dh"]) -> Float[Tensor, "b H t dh"]:
         dims = self.cos.shape[-1]
         turning = x[..., :dims]
         first, second = turning.chunk(2, dim=-1)
@@ -44,13 +45,20 @@ def rotation(rotary: Rotary, n_positions: int, device: torch.device, dtype: torc
 
 
 @lru_cache(maxsize=16)
-def _in_sight(window: int | None, n_positions: int, device: torch.device) -> Tensor:
+def _in_sight(window: int | None, n_positions: int, device: torch.device) -> Bool[Tensor, "t t"]:
     """[t, t] bool: which key (second axis) each query (first axis) sees."""
     seen = torch.ones(n_positions, n_positions, dtype=torch.bool, device=device).tril()
     return seen if window is None else seen.triu(1 - window)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, layer: LayerWeights, norm_eps: float, last: Tensor | None = None) -> Tensor:
+def attend(
+    q: Float[Tensor, "b H q dh"],
+    k: Float[Tensor, "b K t dh"],
+    v: Float[Tensor, "b K t dh"],
+    layer: LayerWeights,
+    norm_eps: float,
+    last: Int[Tensor, "b"] | None = None,
+) -> Float[Tensor, "b H q dh"]:
     """What heads make of projected queries [b, H, t, dh], keys and values [b, K, t, dh]: [b, H, t, dh].
 
     With `last` [b], queries are of that one position per prompt: [b, H, 1, dh], and so is what comes back.
@@ -76,7 +84,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, layer: LayerWeights, norm_eps: float
     return _capped(q, k, v, seen, how)
 
 
-def _capped(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, how: AttentionConfig) -> Tensor:
+def _capped(
+    q: Float[Tensor, "b H q dh"],
+    k: Float[Tensor, "b H t dh"],
+    v: Float[Tensor, "b H t dh"],
+    seen: Bool[Tensor, "*b q t"],
+    how: AttentionConfig,
+) -> Float[Tensor, "b H q dh"]:
     assert how.cap is not None  # the caller's case
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if how.scale is None else how.scale)
     scores = how.cap * torch.tanh(scores / how.cap)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from discogp.engine.attention import attend
@@ -25,33 +26,39 @@ from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 class FoldedLayer:
     """One block for readers with inputs of their own: norms are bare divisions by the root mean square."""
 
-    qkv: Tensor
+    qkv: Float[Tensor, "qkv D dh"]
     """[3H, D, dh]: queries, keys, values of every *query* head; grouped keys and values are repeated."""
-    qkv_bias: Tensor | None
+    qkv_bias: Float[Tensor, "_ dh"] | None
     """[3H, dh]"""
-    o: Tensor
+    o: Float[Tensor, "H dh D"]
     """[H, dh, D]"""
-    o_bias: Tensor | None
+    o_bias: Float[Tensor, "D"] | None
     """[D], already one head's share."""
-    mlp_in: Tensor
+    mlp_in: Float[Tensor, "D in"]
     """[D, M], or [D, 2M] for gated MLPs: the gate, then the input."""
-    mlp_in_bias: Tensor | None
-    mlp_out: Tensor
+    mlp_in_bias: Float[Tensor, "in"] | None
+    mlp_out: Float[Tensor, "M D"]
     """[M, D]"""
-    mlp_out_bias: Tensor | None
+    mlp_out_bias: Float[Tensor, "D"] | None
 
     source: LayerWeights
     """The weights as they were before folding."""
     norm_eps: float
 
-    def attention(self, projected: Tensor) -> Tensor:
+    def attention(self, projected: Float[Tensor, "qkv b t dh"]) -> Float[Tensor, "H n dh"]:
         """What heads hand to their output projection, [H, n, dh], from projected and normed inputs [3H, b, t, dh]."""
         if self.qkv_bias is not None:
             projected = projected + self.qkv_bias[:, None, None]
         q, k, v = projected.transpose(0, 1).chunk(3, dim=1)
         return self.written(_by_head(attend(q, k, v, self.source, self.norm_eps)))
 
-    def attention_at(self, queries: Tensor, keys_values: Tensor, last: Tensor, heads: int) -> Tensor:
+    def attention_at(
+        self,
+        queries: Float[Tensor, "H b dh"],
+        keys_values: Float[Tensor, "kv b t dh"],
+        last: Int[Tensor, "b"],
+        heads: int,
+    ) -> Float[Tensor, "H b dh"]:
         """The same for one position per prompt: queries [H, b, dh], keys and values [2H, b, t, dh] -> [H, b, dh]."""
         if self.qkv_bias is not None:
             queries = queries + self.qkv_bias[:heads, None]
@@ -60,22 +67,22 @@ class FoldedLayer:
         k, v = keys_values.transpose(0, 1).chunk(2, dim=1)
         return self.written(_by_head(attend(q, k, v, self.source, self.norm_eps, last)))
 
-    def written(self, z: Tensor) -> Tensor:
+    def written(self, z: Float[Tensor, "H n dh"]) -> Float[Tensor, "H n dh"]:
         """What is left of a norm behind attention to do on z [H, n, dh]: the division by the norm of the heads' sum."""
         return z if self.source.norm_after_attention is None else _normed_write(z, self.source.o, self.norm_eps)
 
-    def of_heads(self, chosen: Tensor) -> FoldedLayer:
+    def of_heads(self, chosen: Int[Tensor, "qkv"]) -> FoldedLayer:
         """The attention of some heads, without projections; `chosen` [3h]: their places among the 3H readers."""
         bias = None if self.qkv_bias is None else self.qkv_bias[chosen]
         return replace(self, qkv=self.qkv[:0], qkv_bias=bias, o=self.o[:0])
 
-    def mlp(self, projected: Tensor, activation: str) -> Tensor:
+    def mlp(self, projected: Float[Tensor, "1 n in"], activation: str) -> Float[Tensor, "1 n M"]:
         """What an MLP hands to its output projection, [1, n, M], from its projected input [1, n, M or 2M]."""
         if self.mlp_in_bias is not None:
             projected = projected + self.mlp_in_bias
         return self.mlp_hidden(projected, activation)
 
-    def mlp_hidden(self, projected: Tensor, activation: str) -> Tensor:
+    def mlp_hidden(self, projected: Float[Tensor, "1 n in"], activation: str) -> Float[Tensor, "1 n M"]:
         """The same, where the bias has been added."""
         n_hidden = self.mlp_out.shape[0]
         if projected.shape[-1] == n_hidden:
@@ -87,12 +94,12 @@ class FoldedLayer:
         return _normed_write(hidden, self.source.mlp_out[None], self.norm_eps)
 
 
-def _by_head(z: Tensor) -> Tensor:
+def _by_head(z: Float[Tensor, "b H t dh"]) -> Float[Tensor, "H n dh"]:
     """[b, H, t, dh] -> [H, b·t, dh]."""
     return z.transpose(0, 1).reshape(z.shape[1], -1, z.shape[-1])
 
 
-def _normed_write(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
+def _normed_write(hidden: Float[Tensor, "c n e"], weight: Float[Tensor, "c e D"], eps: float) -> Float[Tensor, "c n e"]:
     """hidden [c, n, e] over the root mean square of what all of it writes together through `weight` [c, e, D].
 
     The gain of a norm behind a block is folded into its output projections, so this is the rest of that norm.
@@ -101,7 +108,12 @@ def _normed_write(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
     return hidden * torch.rsqrt(together.square().mean(-1) + eps)[:, None]
 
 
-def write_out(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
+def write_out(
+    hidden: Float[Tensor, "c n e"],
+    weight: Float[Tensor, "c e D"],
+    bias: Float[Tensor, "D"] | None,
+    out: Float[Tensor, "c n D"],
+) -> None:
     """out [c, n, D] ← hidden [c, n, e] through the output projections [c, e, D], and the bias [D]. No gradients."""
     if len(weight) == 1:
         out[0] = linear(hidden[0], weight[0].T, bias)
@@ -124,19 +136,21 @@ class FoldedWeights:
     def of(cls, weights: ModelWeights) -> FoldedWeights:
         return cls(weights.config, tuple(_fold(layer, weights.config) for layer in weights.layers), weights)
 
-    def centre(self, x: Tensor) -> Tensor:
+    def centre(self, x: Float[Tensor, "*n D"]) -> Float[Tensor, "*n D"]:
         """A write as the folded layers expect it: without its mean over D, which LayerNorm would remove anyway."""
         return x - x.mean(-1, keepdim=True) if self.config.norm == "layer" else x
 
-    def embed(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t D"]:
         """[b, t, D]: what the source `input` writes."""
         return self.centre(embed(self.source, tokens))
 
-    def unembed(self, x: Tensor, candidates: Tensor | None = None) -> Tensor:
+    def unembed(
+        self, x: Float[Tensor, "*b D"], candidates: Int[Tensor, "*b C"] | None = None
+    ) -> Float[Tensor, "*b V"] | Float[Tensor, "*b C"]:
         """Logits of the logits reader's input; see `unembed`."""
         return unembed(self.source, x, candidates)
 
-    def unembed_blocks(self, x: Tensor, width: int) -> Iterator[tuple[int, Tensor]]:
+    def unembed_blocks(self, x: Float[Tensor, "m D"], width: int) -> Iterator[tuple[int, Float[Tensor, "m _"]]]:
         """The logits of x [m, D], `width` tokens of the vocabulary at a time: (the first one's id, [m, width])."""
         x = norm(x, self.config, self.source.final_norm, self.source.final_norm_bias)
         for start in range(0, self.config.d_vocab, width):
@@ -188,7 +202,7 @@ def _fold_bias(bias: Tensor | None, norm_bias: Tensor | None, weight: Tensor) ->
     return through if bias is None else bias + through
 
 
-def root_mean_square_reciprocal(x: Tensor, eps: float) -> Tensor:
+def root_mean_square_reciprocal(x: Float[Tensor, "*n D"], eps: float) -> Float[Tensor, "*n"]:
     """1/√(mean(x²) + eps) over the last axis, in one pass without a temporary of x's size."""
     length = torch.linalg.vector_norm(x, dim=-1)
     return torch.rsqrt(length.square_().mul_(1 / x.shape[-1]).add_(eps))

@@ -7,32 +7,37 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from discogp.models.weights import ModelConfig
 
 
-def activate(x: Tensor, activation: str) -> Tensor:
+def activate(x: Float[Tensor, "*n M"], activation: str) -> Float[Tensor, "*n M"]:
     if activation == "gelu_tanh":
         return F.gelu(x, approximate="tanh")
     return {"gelu": F.gelu, "silu": F.silu, "relu": F.relu}[activation](x)
 
 
-def norm(x: Tensor, config: ModelConfig, gain: Tensor, bias: Tensor | None) -> Tensor:
+def norm(
+    x: Float[Tensor, "*n D"], config: ModelConfig, gain: Float[Tensor, "D"], bias: Float[Tensor, "D"] | None
+) -> Float[Tensor, "*n D"]:
     """LayerNorm or RMSNorm over the last axis, as the checkpoint defines it."""
     if config.norm == "layer":
         return F.layer_norm(x, (x.shape[-1],), gain, bias, config.norm_eps)
     return F.rms_norm(x, (x.shape[-1],), gain, config.norm_eps)
 
 
-def capped(logits: Tensor, config: ModelConfig) -> Tensor:
+def capped(logits: Float[Tensor, "*b V"], config: ModelConfig) -> Float[Tensor, "*b V"]:
     return logits if config.logit_cap is None else config.logit_cap * torch.tanh(logits / config.logit_cap)
 
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    x: Float[Tensor, "n e"], weight: Float[Tensor, "f e"], bias: Float[Tensor, "f"] | None = None
+) -> Float[Tensor, "n f"]:
     """x [n, e] @ weight [f, e].T + bias [f], without gradients.
 
     PyTorch sends fp32 products to MKL; oneDNN's kernels, which it has too, are a sixth faster at these shapes.

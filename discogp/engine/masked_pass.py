@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
@@ -142,12 +143,12 @@ class MaskedPass:
     def __init__(
         self,
         graph: ComputationGraph,
-        valid: Tensor,
+        valid: Float[Tensor, "R P"],
         folded: FoldedWeights,
-        tokens: Tensor,
-        last: Tensor | None,
+        tokens: Int[Tensor, "b t"],
+        last: Int[Tensor, "b"] | None,
         replacement: Replacement | None,
-        candidates: Tensor | None,
+        candidates: Int[Tensor, "b C"] | None,
         workspace: Workspace,
         tape: bool,
         recompute: bool = False,
@@ -172,7 +173,7 @@ class MaskedPass:
             rows = [*range(q, q + graph.n_heads), graph.mlp_row(self.n_wide), graph.logits_row]
             self.narrow_rows = torch.tensor(rows, device=tokens.device)
 
-    def inputs(self, layer: int) -> Tensor:
+    def inputs(self, layer: int) -> Float[Tensor, "n r D"]:
         """Buffer [n, r, D] for the inputs of a layer's wide readers: one for all layers, or each its own to keep."""
         wide = self.graph.readers_per_layer if layer < self.n_wide else 2 * self.graph.n_heads
         name = f"inputs {layer}" if self.keeping else "inputs"
@@ -180,7 +181,7 @@ class MaskedPass:
 
     # ---------------------------------------------------------------- forward
 
-    def forward(self, mask: Tensor) -> Tensor:
+    def forward(self, mask: Float[Tensor, "R P"]) -> Tensor:
         graph = self.graph
         # Products take one dtype; the mask's own precision matters to the optimizer only. What the graph does not
         # have is off, so that a product may cover more sources than a reader has.
@@ -372,7 +373,9 @@ class MaskedPass:
         return d_sources.index_add_(0, self.places, at_last)
 
 
-def mix(mask: Tensor, sources: Tensor, out: Tensor, add: bool = False) -> None:
+def mix(
+    mask: Float[Tensor, "r s"], sources: Float[Tensor, "n P D"], out: Float[Tensor, "n r D"], add: bool = False
+) -> None:
     """out [n, r, D] ← or += mask [r, s] times the first s of sources [n, ≥ s, D], token by token."""
     each = mask.expand(len(sources), -1, -1)
     sources = sources[:, : mask.shape[1]]
@@ -382,6 +385,6 @@ def mix(mask: Tensor, sources: Tensor, out: Tensor, add: bool = False) -> None:
         torch.bmm(each, sources, out=out)
 
 
-def mask_gradient(gradients: Tensor, sources: Tensor) -> Tensor:
+def mask_gradient(gradients: Float[Tensor, "n r D"], sources: Float[Tensor, "n s D"]) -> Float[Tensor, "r s"]:
     """[r, s] Σ over tokens and D of readers' gradients [n, r, D] times sources [n, s, D], fp32."""
     return torch.bmm(gradients, sources.transpose(1, 2)).sum(0, dtype=torch.promote_types(sources.dtype, torch.float32))

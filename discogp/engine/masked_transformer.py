@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from discogp.circuits.graph import ComputationGraph
@@ -57,7 +58,7 @@ class MaskedTransformer:
     def device(self) -> torch.device:
         return self.weights.embed.device
 
-    def check_tokens(self, tokens: Tensor) -> Tensor:
+    def check_tokens(self, tokens: Tensor) -> Int[Tensor, "b t"]:
         """The tokens on the model's device; ModelError for a shape or an id that the model does not have."""
         tokens = torch.as_tensor(tokens)
         if tokens.ndim != 2 or 0 in tokens.shape or tokens.is_floating_point():
@@ -77,12 +78,16 @@ class MaskedTransformer:
         return tokens.to(self.device)
 
     @torch.no_grad()
-    def logits(self, tokens: Tensor, last: Tensor | None = None) -> Tensor:
+    def logits(
+        self, tokens: Tensor, last: Int[Tensor, "b"] | None = None
+    ) -> Float[Tensor, "b t V"] | Float[Tensor, "b V"]:
         """The unmasked model: logits [b, t, V], or [b, V] at positions `last` [b]."""
         return plain_forward(self.weights, self.check_tokens(tokens), last)
 
     @torch.no_grad()
-    def source_outputs(self, tokens: Tensor, folded: FoldedWeights | None = None) -> Tensor:
+    def source_outputs(
+        self, tokens: Int[Tensor, "b t"], folded: FoldedWeights | None = None
+    ) -> Float[Tensor, "P b t D"]:
         """[P, b, t, D] what every source of the unmasked model writes (centred for LayerNorm models)."""
         folded = folded or self.folded
         out = folded.source.embed.new_empty(self.graph.n_sources, *tokens.shape, self.config.d_model)
@@ -92,9 +97,9 @@ class MaskedTransformer:
     def replacement(
         self,
         ablation: str,
-        tokens: Tensor,
+        tokens: Int[Tensor, "b t"],
         counterfactual: Tensor | None,
-        lengths: Tensor | None = None,
+        lengths: Int[Tensor, "_"] | None = None,
         folded: FoldedWeights | None = None,
     ) -> Replacement | None:
         """x̃ of an ablation for these tokens: None for zero.
@@ -127,16 +132,16 @@ class MaskedTransformer:
 
     def masked(
         self,
-        tokens: Tensor,
+        tokens: Int[Tensor, "b t"],
         mask: Tensor,
         *,
-        last: Tensor | None = None,
+        last: Int[Tensor, "b"] | None = None,
         replacement: Replacement | None = None,
         folded: FoldedWeights | None = None,
-        candidates: Tensor | None = None,
+        candidates: Int[Tensor, "b C"] | None = None,
         workspace: Workspace | None = None,
         recompute: bool = False,
-    ) -> Tensor:
+    ) -> Float[Tensor, "b t V"] | Float[Tensor, "b V"] | Float[Tensor, "b C"]:
         """Logits with every edge scaled by `mask` [R, P] (0 off, 1 on, between: a mixture), differentiable in the mask.
 
         [b, t, V]; [b, V] at the positions `last` [b]; [b, C] at `last` for the token ids `candidates` [b, C].

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from discogp.circuits.circuit import Circuit
@@ -24,7 +25,9 @@ from discogp.terms import ATTENTION, MLP
 _BLOCKS = (("a", ATTENTION, ""), ("m", MLP, "mlp_"))
 
 
-def edge_matrix(graph: ComputationGraph, values: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+def edge_matrix(
+    graph: ComputationGraph, values: np.ndarray | Shaped[Tensor, "E"], device: torch.device | str = "cpu"
+) -> Float[Tensor, "R P"]:
     """Values of every edge [E] as the matrix [R, P] that the model takes; zero where the graph has no edge."""
     matrix = torch.zeros(graph.n_readers, graph.n_sources, dtype=torch.float32)
     values = torch.from_numpy(np.array(values)) if not isinstance(values, Tensor) else values
@@ -32,7 +35,7 @@ def edge_matrix(graph: ComputationGraph, values: np.ndarray | Tensor, device: to
     return matrix.to(device)
 
 
-def edge_vector(graph: ComputationGraph, matrix: Tensor) -> np.ndarray:
+def edge_vector(graph: ComputationGraph, matrix: Shaped[Tensor, "R P"]) -> np.ndarray:
     """The matrix [R, P] back as values of every edge [E]."""
     return matrix.detach().cpu().numpy()[graph.rows, graph.columns]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -16,7 +17,7 @@ from discogp.engine.kernels import activate, capped, norm
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 
 
-def embed(weights: ModelWeights, tokens: Tensor) -> Tensor:
+def embed(weights: ModelWeights, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t D"]:
     """[b, t, D]: scaled token embeddings, and learned positions where the model has them."""
     x = weights.embed[tokens]
     if weights.config.embed_scale != 1.0:
@@ -26,11 +27,11 @@ def embed(weights: ModelWeights, tokens: Tensor) -> Tensor:
 
 def plain_forward(
     weights: ModelWeights,
-    tokens: Tensor,
-    last: Tensor | None = None,
-    sources: Tensor | None = None,
+    tokens: Int[Tensor, "b t"],
+    last: Int[Tensor, "b"] | None = None,
+    sources: Float[Tensor, "P b t D"] | None = None,
     recompute: bool = False,
-) -> Tensor:
+) -> Float[Tensor, "b t V"] | Float[Tensor, "b V"]:
     """Logits of the model as it is: [b, t, V], or [b, V] at the positions `last` [b].
 
     `sources` [P, b, t, D], if given, is filled with what every source writes, the attention bias shared out
@@ -51,7 +52,12 @@ def plain_forward(
     return unembed(weights, x)
 
 
-def plain_block(x: Tensor, layer: LayerWeights, config: ModelConfig, sources: Tensor | None = None) -> Tensor:
+def plain_block(
+    x: Float[Tensor, "b t D"],
+    layer: LayerWeights,
+    config: ModelConfig,
+    sources: Float[Tensor, "nodes b t D"] | None = None,
+) -> Float[Tensor, "b t D"]:
     """One block on a residual stream [b, t, D]; fills `sources` [H+1, b, t, D] with what heads and MLP write."""
     b, t, _ = x.shape
     heads = config.n_heads
@@ -79,7 +85,9 @@ def plain_block(x: Tensor, layer: LayerWeights, config: ModelConfig, sources: Te
     return x + attention + mlp
 
 
-def unembed(weights: ModelWeights, x: Tensor, candidates: Tensor | None = None) -> Tensor:
+def unembed(
+    weights: ModelWeights, x: Float[Tensor, "*b D"], candidates: Int[Tensor, "*b C"] | None = None
+) -> Float[Tensor, "*b V"] | Float[Tensor, "*b C"]:
     """Logits [.., V] of the final residual stream [.., D]; or [b, C] at the token ids `candidates` [b, C] only."""
     x = norm(x, weights.config, weights.final_norm, weights.final_norm_bias)
     chosen = None if candidates is None else weights.unembed.T[candidates]
@@ -87,14 +95,16 @@ def unembed(weights: ModelWeights, x: Tensor, candidates: Tensor | None = None) 
     return capped(logits, weights.config)
 
 
-def _split_heads(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _split_heads(
+    x: Float[Tensor, "b t D"], weight: Float[Tensor, "h D dh"], bias: Float[Tensor, "h dh"] | None
+) -> Float[Tensor, "b h t dh"]:
     """[b, t, D] through [h, D, dh] to [b, h, t, dh]."""
     h, d, e = weight.shape
     flat = F.linear(x, weight.transpose(1, 2).reshape(h * e, d), None if bias is None else bias.reshape(-1))
     return flat.view(*x.shape[:2], h, e).transpose(1, 2)
 
 
-def mlp_forward(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
+def mlp_forward(x: Float[Tensor, "b t D"], layer: LayerWeights, config: ModelConfig) -> Float[Tensor, "b t D"]:
     hidden = F.linear(x, layer.mlp_in.T, layer.mlp_in_bias)
     if layer.mlp_gate is None:
         hidden = activate(hidden, config.activation)

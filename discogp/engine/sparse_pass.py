@@ -21,6 +21,7 @@ from enum import Enum
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,10 +41,10 @@ def sparse_logits(
     graph: ComputationGraph,
     folded: FoldedWeights,
     edge_mask: NDArray[np.bool_],
-    tokens: Tensor,
-    last: Tensor,
+    tokens: Int[Tensor, "b t"],
+    last: Int[Tensor, "b"],
     replacement: Replacement | None = None,
-) -> Tensor:
+) -> Float[Tensor, "b V"]:
     """Logits [b, V] at the positions `last` [b] of the model that keeps the edges of `edge_mask` [E] and no others."""
     return folded.unembed(SparseRunner(graph, folded, tokens, last, replacement).run(edge_mask).final)
 
@@ -175,8 +176,8 @@ class SparseRunner:
         self,
         graph: ComputationGraph,
         folded: FoldedWeights,
-        tokens: Tensor,
-        last: Tensor,
+        tokens: Int[Tensor, "b t"],
+        last: Int[Tensor, "b"],
         replacement: Replacement | None = None,
     ) -> None:
         self.graph, self.folded, self.replacement = graph, folded, replacement

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from discogp.errors import ModelError
@@ -42,7 +43,9 @@ class Position:
 
 
 @torch.no_grad()
-def positions(ids: Iterable[int], full: Tensor, circuit: Tensor, tokenizer: Any, top: int = 3) -> list[Position]:
+def positions(
+    ids: Iterable[int], full: Float[Tensor, "t V"], circuit: Float[Tensor, "t V"], tokenizer: Any, top: int = 3
+) -> list[Position]:
     """Every position of one prompt, from the logits [t, V] of the full model and of the circuit there."""
     tokens = list(ids)
     log_probs = [logits.float().log_softmax(-1) for logits in (full, circuit)]
@@ -55,7 +58,7 @@ def positions(ids: Iterable[int], full: Tensor, circuit: Tensor, tokenizer: Any,
     ]
 
 
-def prompt_ids(text: str, tokenizer: Any, bos_id: int | None) -> Tensor:
+def prompt_ids(text: str, tokenizer: Any, bos_id: int | None) -> Int[Tensor, "1 t"]:
     """A person's own text as token ids [1, t], the beginning-of-sequence token in front if the model wants one.
 
     ModelError for no tokenizer, no text, too much of it, or words that the tokenizer does not know.
@@ -76,7 +79,7 @@ def prompt_ids(text: str, tokenizer: Any, bos_id: int | None) -> Tensor:
     return torch.tensor([ids if bos_id is None else [bos_id, *ids]])
 
 
-def _guesses(log_probs: Tensor, tokenizer: Any, top: int) -> list[tuple[Guess, ...]]:
+def _guesses(log_probs: Float[Tensor, "t V"], tokenizer: Any, top: int) -> list[tuple[Guess, ...]]:
     best = log_probs.topk(min(top, log_probs.shape[-1]), dim=-1)
     return [
         tuple(Guess(_text(tokenizer, token), probability) for token, probability in zip(row, chances, strict=True))

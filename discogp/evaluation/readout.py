@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discogp.engine.folded import FoldedWeights
@@ -23,11 +24,11 @@ _WIDTH = 1024
 class Reading:
     """Of k circuits on b prompts, each [k, b]; `kl`: KL(reference ‖ circuit) in nats for each reference given."""
 
-    correct: Tensor
-    top_token: Tensor
-    top_is_right: Tensor
-    logit_diff: Tensor
-    kl: tuple[Tensor, ...]
+    correct: Bool[Tensor, "k b"]
+    top_token: Int[Tensor, "k b"]
+    top_is_right: Bool[Tensor, "k b"]
+    logit_diff: Float[Tensor, "k b"]
+    kl: tuple[Float[Tensor, "k b"], ...]
 
     @property
     def columns(self) -> tuple[Tensor, ...]:
@@ -36,7 +37,12 @@ class Reading:
 
 
 @torch.no_grad()
-def read_out(folded: FoldedWeights, finals: Tensor, prompts: Prompts, references: tuple[Tensor, ...]) -> Reading:
+def read_out(
+    folded: FoldedWeights,
+    finals: Float[Tensor, "k b D"],
+    prompts: Prompts,
+    references: tuple[Float[Tensor, "b V"], ...],
+) -> Reading:
     """What the logits readers' inputs `finals` [k, b, D] say; `references`: log-probabilities [b, V]."""
     k, b, d = finals.shape
     ids = torch.cat([prompts.correct, prompts.wrong], dim=1).repeat(k, 1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -107,7 +108,7 @@ class Scorer:
         return SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
 
     @torch.no_grad()
-    def _dense_logits(self, matrix: Tensor) -> Iterator[Tensor]:
+    def _dense_logits(self, matrix: Float[Tensor, "R P"]) -> Iterator[Float[Tensor, "b V"]]:
         for index, batch in enumerate(self.batches):
             yield self.model.masked(
                 batch.tokens,
@@ -134,7 +135,7 @@ class Scorer:
             self._replacements[index] = made
         return self._replacements[index]
 
-    def collect(self, all_logits: Iterator[Tensor]) -> Outcome:
+    def collect(self, all_logits: Iterator[Float[Tensor, "b V"]]) -> Outcome:
         """The outcome that the logits [b, V] of every batch in turn amount to."""
         further = FURTHER.values()
         columns: list[list[NDArray[Any]]] = [[] for _ in range(5 + len(further))]

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from discogp.circuits.circuit import Circuit
@@ -33,7 +34,7 @@ def run_circuit(
     tokens: Tensor,
     ablation: Ablation = "zero",
     counterfactual: Tensor | None = None,
-) -> Tensor:
+) -> Float[Tensor, "b t V"]:
     """Logits [b, t, V] of a circuit on tokens [b, t], every edge outside it ablated.
 
     zero: what an edge carried is left out. resample: replaced by the same source's output on `counterfactual`
@@ -85,7 +86,7 @@ class AblationSession:
     @torch.no_grad()
     def at_every_position(
         self, tokens: Tensor, counterfactual: Tensor | None = None, names: Iterable[str] = ()
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Float[Tensor, "b t V"], Float[Tensor, "b t V"]]:
         """Logits [b, t, V] of the full model, and of the circuit without these edges and nodes, for any tokens [b, t].
 
         With resample ablation the counterfactual [b, t] must be given; mean ablation takes the split's means.
