@@ -8,11 +8,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 # Before anything of the two is imported: every call in them then checks the shapes that its annotations name. Only
 # tests pay for that.
 install_import_hook(["discogp.engine", "discogp.evaluation"], "beartype.beartype")
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """For tests of what a caller is told of wrong arguments: elsewhere nothing stands before the engine's checks."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
 
 REQUIRED = os.environ.get("DISCOGP_REQUIRE_BROWSER") == "1"
 QUIET = [

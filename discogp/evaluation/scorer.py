@@ -43,7 +43,7 @@ def evaluation_batch(model: MaskedTransformer, length: int) -> int:
     return max(1, int(_BATCH_BYTES / (per_token * length)))
 
 
-def evaluation_bytes(model: MaskedTransformer, prompts: Prompts) -> float:
+def evaluation_bytes(model: MaskedTransformer, prompts: Prompts) -> int:
     """Memory of scoring circuits on a split: a dense run of the one and a sparse run of the other of circuit and
     complement, and the answers."""
     graph, length = model.graph, prompts.tokens.shape[1]

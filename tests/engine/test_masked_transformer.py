@@ -172,6 +172,7 @@ def test_memory_of_a_pass_grows_as_the_number_of_nodes(model: MaskedTransformer)
     assert sum(buffer.numel() for buffer in workspace.buffers.values()) <= per_node * nodes
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_wrong_arguments_say_what_is_wrong(model: MaskedTransformer) -> None:
     circuit, tokens = Circuit.full(model.graph), tokens_of(model, 13)
     with pytest.raises(ModelError, match="token id 97 is outside"):

@@ -72,7 +72,8 @@ def test_a_mean_over_batches_is_the_mean_over_all_tokens(tmp_path: Path) -> None
 
 
 def test_figures_of_a_split_are_means_of_their_own_columns() -> None:
-    columns = ([True, True, False, True], [5, 6, 7, 8], [False, True, False, False], [1.0, 2.0, 3.0, 6.0], [0, 0, 1, 3])
-    metrics = Outcome(*map(np.array, columns)).metrics  # type: ignore[arg-type]
+    correct, top_is_right = np.array([True, True, False, True]), np.array([False, True, False, False])
+    differences, divergences = np.float32([1, 2, 3, 6]), np.float32([0, 0, 1, 3])
+    metrics = Outcome(correct, np.array([5, 6, 7, 8]), top_is_right, differences, divergences).metrics
     assert (metrics.accuracy, metrics.top1, metrics.logit_diff, metrics.kl, metrics.n) == (0.75, 0.25, 3.0, 1.0, 4)
     assert metrics.to_json() == {"accuracy": 0.75, "top1": 0.25, "kl": 1.0, "logit_diff": 3.0, "n": 4}

@@ -51,7 +51,7 @@ CASES: dict[str, tuple[list[Offer], int]] = {
     "equally dense, the one nearer to the model": ([FAITHFUL, replace(FAITHFUL, kl=0.5)], 1),
     "density goes before divergence": ([FAITHFUL, Offer(0.25, 0.25, 0.75, 0.0)], 0),
     "of equals the first": ([FAITHFUL, FAITHFUL], 0),
-    "the third of four": ([Offer(0, 1, 0.1), FAITHFUL, replace(FAITHFUL, density=0.375), Offer(0.25, 0.5, 0.1)], 2),
+    "the third of four": ([Offer(0.0, 1.0, 0.1), FAITHFUL, replace(FAITHFUL, density=0.375), Offer(0.25, 0.5, 0.1)], 2),
 }
 
 

@@ -41,3 +41,11 @@ def test_a_draw_of_exactly_zero_or_one_has_a_finite_slope(monkeypatch: pytest.Mo
     drawn = sample(torch.zeros(2), 1.0, 1.0, torch.Generator())
     assert drawn.hard.tolist() == [0.0, 1.0]
     assert torch.isfinite(drawn.slope).all()
+
+
+def test_without_noise_a_draw_of_exactly_zero_or_one_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its logit is infinite, and infinity times no noise is not a number."""
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([0.0, 1.0]))
+    drawn = sample(torch.tensor([2.0, -2.0]), 1.0, 0.0, torch.Generator())
+    assert drawn.hard.tolist() == [1.0, 0.0]
+    assert torch.isfinite(drawn.slope).all()
