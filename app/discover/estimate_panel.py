@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import session
-from app.text import plain
-from discogp.errors import DiscoGPError
+from app.text import error_text, plain
 from discogp.runs import RunSettings
 
 
@@ -25,7 +24,7 @@ def estimate_panel(settings: RunSettings) -> None:
     try:
         found = future.result()
     except Exception as error:
-        st.warning(plain(str(error) if isinstance(error, DiscoGPError) else f"{type(error).__name__}: {error}"))
+        st.warning(error_text(error))
         return
     if not found.fits:
         st.warning(plain(f"This search does not fit into memory: {found}. Take a smaller model or fewer prompts."))

@@ -6,16 +6,14 @@ are drawn from the same GraphView as the page; data hold all of it. `huggingface
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 from discogp.circuits.circuit import Circuit
 from discogp.drawing.palette import PALETTES, Theme
 from discogp.errors import ArtifactError
 from discogp.export.base import FORMATS, Wanted
+from discogp.paths import replaced_file
 
 __all__ = ["FORMATS", "export", "render"]
 
@@ -68,12 +66,9 @@ def export(
     if not parent:
         raise ArtifactError(f"there is no folder {target.parent} to write {target.name} into; make it first")
     content = render(circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+        with replaced_file(target) as temporary:
+            temporary.write_bytes(content)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        with suppress(OSError, ValueError):
-            temporary.unlink()
         raise ArtifactError(f"cannot write {target}: {error}") from error
     return target

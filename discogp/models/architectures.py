@@ -26,32 +26,32 @@ def architecture_of(raw_config: Mapping[str, Any], model: str) -> Architecture:
     stated = value if isinstance(value, list) else []
     if len(stated) != 1:
         raise ModelError(
-            f"Model {model!r}: its config.json states {len(stated)} architectures "
+            f"model {model!r}: its config.json states {len(stated)} architectures "
             f"({', '.join(map(str, stated)) or 'none'}); exactly one is needed. {supported_sentence()}"
         )
     name = str(stated[0])
     row = ARCHITECTURES.get(name)
     if row is None:
         raise ModelError(
-            f"Model {model!r} has the architecture {name!r}: {_reason(name, raw_config)}. {supported_sentence()}"
+            f"model {model!r} has the architecture {name!r}: {_reason(name, raw_config)}. {supported_sentence()}"
         )
     if raw_config.get("model_type") != row.model_type:
         raise ModelError(
-            f"Model {model!r}: its config.json states the architecture {name!r} but the model_type "
+            f"model {model!r}: its config.json states the architecture {name!r} but the model_type "
             f"{raw_config.get('model_type')!r}; {row.model_type!r} belongs to that class. Correct the file "
-            "or pass another folder."
+            "or pass another folder"
         )
     if raw_config.get("quantization_config") is not None:
         raise ModelError(
-            f"Model {model!r} is stored quantised (quantization_config in its config.json); masks need "
+            f"model {model!r} is stored quantised (quantization_config in its config.json); masks need "
             "plain weights. Pass the checkpoint it was quantised from, or one de-quantised to half or "
-            "single precision."
+            "single precision"
         )
     return row
 
 
 def supported_sentence() -> str:
-    return f"Supported architectures: {ARCHITECTURES.known()}. Pick such a model, or 'mini', which is always there."
+    return f"Supported architectures: {ARCHITECTURES.known()}. Pick such a model, or 'mini', which is always there"
 
 
 _EXPERTS = (
@@ -108,7 +108,7 @@ def _count(hf_config: Any, key: str, maximum: int | None = None) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (maximum is not None and value > maximum):
         allowed = f"a whole number from 1 to {maximum}" if maximum else "a positive whole number"
         raise ModelError(
-            f"config.json: {key} is {value!r}, must be {allowed}. The file is damaged; download the model again."
+            f"config.json: {key} is {value!r}, must be {allowed}. The file is damaged; download the model again"
         )
     return value
 
@@ -139,7 +139,7 @@ def extract(row: Architecture, hf_config: Any, parameters: Parameters) -> ModelW
     bad = [name for name, tensor in named.items() if not bool(torch.isfinite(tensor.sum()))]
     if bad:
         raise ModelError(
-            f"The checkpoint holds values that are not finite numbers, in: {', '.join(bad[:4])}"
-            f"{' …' if len(bad) > 4 else ''}. The file is damaged; download the model again."
+            f"the checkpoint holds values that are not finite numbers, in: {', '.join(bad[:4])}"
+            f"{' …' if len(bad) > 4 else ''}. The file is damaged; download the model again"
         )
     return weights

@@ -8,9 +8,7 @@ Only tensors and plain values are stored, and nothing else is ever unpickled.
 
 from __future__ import annotations
 
-import os
 import pickle
-import secrets
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from discogp.errors import ArtifactError, ConfigError
+from discogp.paths import replaced_file
 
 _FORMAT = 1
 _SHOWN = 5  # differences named in an error
@@ -35,22 +34,16 @@ class CheckpointFile:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write a state atomically. ArtifactError if the disk does not take it; the file before stays."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             whole = as_tensors(state)
             content = {"format": _FORMAT, "identity": self.identity, "checksum": _sum(whole), "state": whole}
-            with temporary.open("wb") as file:
+            with replaced_file(self.path, sync=True) as temporary, temporary.open("wb") as file:
                 torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             raise ArtifactError(
                 f"the checkpoint {self.path} cannot be written: {error}. Free space, or set checkpoint_every to 0"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any]:
         """The state last saved, on the CPU.

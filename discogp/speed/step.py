@@ -1,4 +1,4 @@
-"""An edge step with the paper's objective against two plain passes (gradients to inputs, candidate logits only)."""
+"""An edge step with the paper's objective against two plain passes (gradients to inputs, thresholded logits only)."""
 
 from __future__ import annotations
 

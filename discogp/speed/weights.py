@@ -1,4 +1,4 @@
-"""A weight step with the paper's objective against two plain passes (gradients to inputs, candidate logits only).
+"""A weight step with the paper's objective against two plain passes (gradients to inputs, thresholded logits only).
 
 The yardstick is the edge step's, so that both steps can be compared; a weight step needs the gradients of all weights
 as well, so three matrix products where the plain pass has two.

@@ -253,7 +253,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch) -> None:
     def refuse(*_args: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("discogp.export.os.replace", refuse)
+    monkeypatch.setattr("discogp.paths.os.replace", refuse)
     with pytest.raises(ArtifactError, match="Permission denied"):
         export(a_circuit(), "svg", target)
     assert target.read_text() == "old"

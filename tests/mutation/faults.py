@@ -315,7 +315,7 @@ METHOD = _of(
     ("search.py", "or rank < self.rank:", "or rank <= self.rank:", "the last of equals", _BEST),
     (
         "search.py",
-        "weight_masks = best.candidate.weight_masks",
+        "weight_masks = best.thresholded.weight_masks",
         "weight_masks = last.weight_masks",
         "edges on the last weights, not on the best",
         _BEST,
@@ -391,9 +391,9 @@ SEARCH = _of(
     ("checkpoint.py", 'if data.get("checksum") != _sum(data["state"]):', 'if data.get("checksum") is None:', "damage"),
     (
         "checkpoint.py",
-        "os.replace(temporary, self.path)",
-        "self.path.write_bytes(temporary.read_bytes()[:-1])",
-        "damage",
+        "with replaced_file(self.path, sync=True) as temporary, temporary.open",
+        "with replaced_file(self.path.with_suffix(''), sync=True) as temporary, temporary.open",
+        "saved under another name",
     ),
     (
         "identity.py",

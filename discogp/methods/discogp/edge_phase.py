@@ -24,7 +24,7 @@ from discogp.engine.replacement import Replacement
 from discogp.engine.workspace import Workspace
 from discogp.evaluation.scorer import mean_replacement
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
-from discogp.methods.discogp.phase import Candidate, Losses, Phase, adamw, parts
+from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw, parts
 from discogp.methods.discogp.sampling import sample
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.tasks.encoding import Prompts
@@ -204,7 +204,7 @@ class EdgePhase(Phase):
         self.optimizer.step()
         return float((keep * self.valid).sum()) / self.graph.n_edges
 
-    def candidate(self) -> Candidate:
+    def thresholded(self) -> Thresholded:
         logits = edge_vector(self.graph, self.logits).astype(np.float32)
         # An edge without a way to the logits changes nothing in the circuit; to count it would be vanity.
-        return Candidate(self.graph.reaching_logits(logits > 0), logits, self.weight_masks)
+        return Thresholded(self.graph.reaching_logits(logits > 0), logits, self.weight_masks)

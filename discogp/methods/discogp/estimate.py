@@ -98,10 +98,10 @@ def _step_seconds(phase: Phase, model: MaskedTransformer, data: TaskData, config
 
 
 def _evaluation_seconds(evaluator: Evaluator, phase: Phase, model: MaskedTransformer) -> float:
-    candidate = phase.candidate()
-    searched = "edges" if candidate.weight_masks is None else "weights"
+    thresholded = phase.thresholded()
+    searched = "edges" if thresholded.weight_masks is None else "weights"
     circuit = Circuit(
-        model.graph, candidate.edge_mask, candidate.edge_logits, candidate.weight_masks, searched=searched
+        model.graph, thresholded.edge_mask, thresholded.edge_logits, thresholded.weight_masks, searched=searched
     )
     began = time.monotonic()
     evaluator.evaluate(circuit)

@@ -51,7 +51,7 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Thresholded:
     """The thresholded masks at some step: plain data, cheap to keep. Edge logits [E]."""
 
     edge_mask: NDArray[np.bool_]
@@ -90,7 +90,7 @@ class Phase(ABC):
         """Slope of the samples, sparsity term, optimizer. The expected density, 0–1, before the update."""
 
     @abstractmethod
-    def candidate(self) -> Candidate: ...
+    def thresholded(self) -> Thresholded: ...
 
     def state(self) -> dict[str, Any]:
         """All that a later `load_state` needs to go on as if nothing had happened; tensors are not copies."""

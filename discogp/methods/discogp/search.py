@@ -22,7 +22,7 @@ from discogp.engine.masks import unmasked_weights
 from discogp.evaluation.outcome import Evaluation
 from discogp.evaluation.scorer import Evaluator
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.phase import Candidate, Phase, StepReport
+from discogp.methods.discogp.phase import Phase, StepReport, Thresholded
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.settings import settings_to_dict
@@ -36,14 +36,14 @@ _FULL_MODEL_BATCH = 32
 
 @dataclass
 class _Best:
-    """The best candidate so far: least shortfall from the targets first, then least density."""
+    """The best masks so far: least shortfall from the targets first, then least density."""
 
     rank: tuple[float, float, float] | None = None
     step: int = 0
-    candidate: Candidate | None = None
+    thresholded: Thresholded | None = None
 
     def offer(
-        self, candidate: Candidate, evaluation: Evaluation, density: float, search: SearchConfig, step: int
+        self, thresholded: Thresholded, evaluation: Evaluation, density: float, search: SearchConfig, step: int
     ) -> None:
         needed = search.target_accuracy * evaluation.full.accuracy
         shortfall = max(0.0, needed - evaluation.circuit.accuracy) + max(
@@ -51,17 +51,17 @@ class _Best:
         )
         rank = (shortfall, density, evaluation.circuit.kl)
         if self.rank is None or rank < self.rank:
-            self.rank, self.step, self.candidate = rank, step, candidate
+            self.rank, self.step, self.thresholded = rank, step, thresholded
 
     def state(self) -> dict[str, Any]:
         # Not asdict(), which would copy every mask.
-        candidate = None if self.candidate is None else vars(self.candidate)
-        return {"rank": self.rank, "step": self.step, "candidate": candidate}
+        thresholded = None if self.thresholded is None else vars(self.thresholded)
+        return {"rank": self.rank, "step": self.step, "candidate": thresholded}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        candidate = state["candidate"]
+        thresholded = state["candidate"]
         self.rank, self.step = state["rank"], state["step"]
-        self.candidate = None if candidate is None else Candidate(**candidate)
+        self.thresholded = None if thresholded is None else Thresholded(**thresholded)
 
 
 class _Order:
@@ -111,24 +111,24 @@ class Search:
 
     def run(self) -> Iterator[Progress]:
         best = _Best()
-        last: Candidate | None = None
+        last: Thresholded | None = None
         weight_masks = self.saved["weight_masks"] if self.saved else None
         if self.config.mask != "edges" and weight_masks is None:
             phase: Phase = WeightPhase(self.searched, self.train, self.config, self.generator)
             yield from self._phase(phase, best, None)
-            last = phase.candidate()
-            if best.candidate is None:
+            last = phase.thresholded()
+            if best.thresholded is None:
                 return
-            weight_masks = best.candidate.weight_masks
+            weight_masks = best.thresholded.weight_masks
         if self.config.mask != "weights":
             best = _Best()
             phase = EdgePhase(self.searched, self.train, self.config, self.generator, weight_masks)
             yield from self._phase(phase, best, weight_masks)
-            last = phase.candidate()
-        if best.candidate is None or last is None or self.cancelled():
+            last = phase.thresholded()
+        if best.thresholded is None or last is None or self.cancelled():
             return
         elapsed, _ = self.clock.times(self.done)
-        circuit = self._circuit(best.candidate, best.step)
+        circuit = self._circuit(best.thresholded, best.step)
         densities = {"edges": circuit.edge_density}
         if circuit.weight_density is not None:
             densities["weights"] = circuit.weight_density
@@ -179,29 +179,29 @@ class Search:
         return saved["step"]
 
     def _validate(self, phase: Phase, best: _Best) -> dict[str, float]:
-        candidate = phase.candidate()
-        circuit = self._circuit(candidate, self.done)
+        thresholded = phase.thresholded()
+        circuit = self._circuit(thresholded, self.done)
         evaluation = self.evaluator.evaluate(circuit)
         density = circuit.edge_density if phase.name == "edges" else circuit.weight_density
         assert density is not None  # the weight phase's candidates have weight masks
-        best.offer(candidate, evaluation, density, self.config, self.done)
+        best.offer(thresholded, evaluation, density, self.config, self.done)
         figures = validation_figures(evaluation, density)
         self.history.append({"phase": phase.name, "step": self.done, **figures})
         return figures
 
-    def _circuit(self, candidate: Candidate, step: int) -> Circuit:
+    def _circuit(self, thresholded: Thresholded, step: int) -> Circuit:
         searched: Searched = self.config.mask
-        if searched == "both" and candidate.edge_logits is None:
-            searched = "weights"  # a candidate of the first phase
+        if searched == "both" and thresholded.edge_logits is None:
+            searched = "weights"  # masks of the first phase
         return Circuit(
             self.model.graph,
-            candidate.edge_mask,
-            candidate.edge_logits,
-            candidate.weight_masks,
+            thresholded.edge_mask,
+            thresholded.edge_logits,
+            thresholded.weight_masks,
             ablation=self.config.ablation,
             searched=searched,
             provenance=self.job.provenance("discogp", settings_to_dict(self.config), step, self.history),
-            unmasked_weights=unmasked_weights(self.model.weights, candidate.weight_masks),
+            unmasked_weights=unmasked_weights(self.model.weights, thresholded.weight_masks),
         )
 
 

@@ -23,7 +23,7 @@ from discogp.engine.masks import with_weights
 from discogp.engine.plain import plain_forward
 from discogp.methods.discogp.draws import UniformDraws
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
-from discogp.methods.discogp.phase import Candidate, Losses, Phase, adamw
+from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.methods.discogp.weight_units import Covered, WeightUnits
 from discogp.tasks.encoding import Prompts
@@ -120,9 +120,9 @@ class WeightPhase(Phase):
         self.optimizer.step()
         return float(density) / n
 
-    def candidate(self) -> Candidate:
+    def thresholded(self) -> Thresholded:
         masks = self.units.masks(self.logits.detach() > 0)
-        return Candidate(np.ones(self.model.graph.n_edges, dtype=bool), None, masks)
+        return Thresholded(np.ones(self.model.graph.n_edges, dtype=bool), None, masks)
 
 
 def _collect(covered: Covered, gradient: Tensor, leaf: Tensor) -> None:

@@ -17,7 +17,7 @@ Parameters = Mapping[str, Tensor]
 def setting_error(architecture: str, key: str, value: object, allowed: str) -> ModelError:
     return ModelError(
         f"{architecture} with {key}={value!r} is not reproduced exactly here, so it is refused; allowed: "
-        f"{allowed}. Pass a checkpoint with that setting."
+        f"{allowed}. Pass a checkpoint with that setting"
     )
 
 
@@ -81,12 +81,12 @@ class Reader:
     def __call__(self, name: str, *shape: int) -> Tensor:
         full = self._prefix + name
         if full not in self._parameters:
-            raise ModelError(f"The checkpoint has no parameter {full!r}. It is incomplete; download the model again.")
+            raise ModelError(f"the checkpoint has no parameter {full!r}. It is incomplete; download the model again")
         tensor = self._parameters[full].detach().float()
         if tuple(tensor.shape) != shape:
             raise ModelError(
-                f"Parameter {full!r} has the shape {tuple(tensor.shape)}; config.json asks for {shape}. The "
-                "two files do not belong together; download the model again."
+                f"parameter {full!r} has the shape {tuple(tensor.shape)}; config.json asks for {shape}. The "
+                "two files do not belong together; download the model again"
             )
         return tensor.contiguous()
 

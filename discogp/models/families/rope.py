@@ -1,14 +1,15 @@
 """Rotary positions out of a Hugging Face configuration.
 
 The numbers come from `rope_parameters`: other places that state them (a bridge's rotary_base) can hold a default.
-The formulas equal those of transformers, which a test compares.
+Frequencies and scale of the types that it knows are computed by transformers itself.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from discogp.models.families.reading import setting_error
 from discogp.models.weights import Rotary
@@ -37,44 +38,20 @@ def rotary(architecture: str, hf: Any, d_head: int, *, partial: bool = False, la
         raise setting_error(architecture, f"{place}: rotated dimensions of a head", dims, "an even number from 2")
     if kind == "default":
         return Rotary(float(theta), dims)
-    frequencies = [float(theta) ** (-2 * i / dims) for i in range(dims // 2)]
-    if kind == "linear":
-        return Rotary(float(theta), dims, tuple(f / float(rope["factor"]) for f in frequencies))
-    if kind == "llama3":
-        low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
-        trained, slowed = float(rope["original_max_position_embeddings"]), float(rope["factor"])
-        return Rotary(float(theta), dims, tuple(_llama3(f, slowed, low, high, trained) for f in frequencies))
-    return Rotary(float(theta), dims, *_longrope(architecture, rope, frequencies, hf.max_position_embeddings))
+    if kind == "longrope":
+        _check_short_factors(architecture, rope, dims // 2)
+    frequencies, scale = ROPE_INIT_FUNCTIONS[kind](hf, layer_type=layer_type or None)
+    return Rotary(float(theta), dims, tuple(frequencies.tolist()), float(scale))
 
 
-def _llama3(frequency: float, factor: float, low: float, high: float, trained: float) -> float:
-    """Llama 3.1: long waves are slowed by `factor`, short ones kept, those between blended."""
-    wavelength = 2 * math.pi / frequency
-    if wavelength < trained / high:
-        return frequency
-    if wavelength > trained / low:
-        return frequency / factor
-    blend = (trained / wavelength - low) / (high - low)
-    return (1 - blend) * frequency / factor + blend * frequency
+def _check_short_factors(architecture: str, rope: Mapping[str, Any], n_frequencies: int) -> None:
+    """LongRoPE for prompts as long as those of pretraining takes the short factors.
 
-
-def _longrope(
-    architecture: str, rope: Mapping[str, Any], frequencies: list[float], max_positions: int
-) -> tuple[tuple[float, ...], float]:
-    """LongRoPE for prompts as long as those of pretraining, which have factors of their own: the short ones.
-
-    Longer prompts would turn with other frequencies from their first position on; `max_positions` keeps them out.
+    Longer prompts would turn with other frequencies from their first position on; `longest_prompt` keeps them out.
     """
-    short, scale = rope["short_factor"], rope.get("attention_factor")
-    if not isinstance(short, (list, tuple)) or len(short) != len(frequencies):
-        raise setting_error(
-            architecture, "rope_parameters.short_factor", short, f"a list of {len(frequencies)} numbers"
-        )
-    if scale is None:
-        trained = float(rope["original_max_position_embeddings"])
-        factor = float(rope.get("factor") or max_positions / trained)
-        scale = math.sqrt(1 + math.log(factor) / math.log(trained)) if factor > 1 else 1.0
-    return tuple(f / float(s) for f, s in zip(frequencies, short, strict=True)), float(scale)
+    short = rope.get("short_factor")
+    if not isinstance(short, (list, tuple)) or len(short) != n_frequencies:
+        raise setting_error(architecture, "rope_parameters.short_factor", short, f"a list of {n_frequencies} numbers")
 
 
 def longest_prompt(hf: Any) -> int:

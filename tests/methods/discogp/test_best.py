@@ -15,7 +15,7 @@ from discogp.engine.masked_transformer import load_model
 from discogp.evaluation.outcome import Evaluation, Metrics
 from discogp.evaluation.scorer import evaluate
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.phase import Candidate
+from discogp.methods.discogp.phase import Thresholded
 from discogp.methods.discogp.search import _Best, _Order
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
@@ -66,10 +66,10 @@ def evaluation(offer: Offer) -> Evaluation:
 @pytest.mark.parametrize(("offers", "expected"), CASES.values(), ids=CASES)
 def test_the_best_is_chosen_by_the_rule(offers: list[Offer], expected: int) -> None:
     best = _Best()
-    candidates = [Candidate(np.zeros(1, dtype=bool), None, None) for _ in offers]
-    for step, (offer, candidate) in enumerate(zip(offers, candidates, strict=True), start=1):
-        best.offer(candidate, evaluation(offer), offer.density, SEARCH, step)
-    assert best.candidate is candidates[expected]
+    candidates = [Thresholded(np.zeros(1, dtype=bool), None, None) for _ in offers]
+    for step, (offer, thresholded) in enumerate(zip(offers, candidates, strict=True), start=1):
+        best.offer(thresholded, evaluation(offer), offer.density, SEARCH, step)
+    assert best.thresholded is candidates[expected]
     assert best.step == expected + 1
 
 
@@ -112,9 +112,9 @@ def test_the_edges_are_searched_on_the_best_weights_not_on_the_last(
     )
     offer = _Best.offer
 
-    def first_only(self: _Best, candidate: Candidate, *rest: Any) -> None:
-        if self.candidate is None:
-            offer(self, candidate, *rest)
+    def first_only(self: _Best, thresholded: Thresholded, *rest: Any) -> None:
+        if self.thresholded is None:
+            offer(self, thresholded, *rest)
 
     monkeypatch.setattr(_Best, "offer", first_only)
     *_, last = discover(model, random_data(model), search)

@@ -124,8 +124,8 @@ def test_the_circuit_runs_as_its_carriers_do(model: MaskedTransformer, granulari
     """The saved masks cover whole units; the search masks the carriers only. Both are the same function."""
     phase, _, batch = phase_of(model, granularity=granularity, initial_logit=0.0, noise=0.0, noise_end=0.0)
     phase.begin(0)
-    candidate = phase.candidate()
-    circuit = Circuit(model.graph, candidate.edge_mask, weight_masks=candidate.weight_masks, searched="weights")
+    thresholded = phase.thresholded()
+    circuit = Circuit(model.graph, thresholded.edge_mask, weight_masks=thresholded.weight_masks, searched="weights")
     density = circuit.weight_density
     assert density is not None
     assert 0.1 < density < 0.9
@@ -179,7 +179,7 @@ def test_draws_are_uniform_and_depend_on_seed_step_and_place_alone() -> None:
 
 def test_fewer_layers_and_components_leave_the_others_whole(model: MaskedTransformer) -> None:
     phase, _, _ = phase_of(model, layers="1", components="q,mlp")
-    masks = phase.candidate().weight_masks
+    masks = phase.thresholded().weight_masks
     assert masks is not None
     assert {name.split(".")[0] for name in masks} == {"a1", "m1"}
     assert {name for name in masks if name.startswith("a")} - {"a1.q.bias"} == {"a1.q"}
