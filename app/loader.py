@@ -115,7 +115,7 @@ class _Work(LRUCache[K, C]):
         return key, work
 
 
-class Engine:
+class Loader:
     """The background loader. Every method returns at once."""
 
     def __init__(self) -> None:

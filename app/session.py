@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.catalogue import Entry, entries
 from app.explore.toggles import History
-from app.loader import Engine
+from app.loader import Loader
 from discogp.circuits.circuit import Circuit
 from discogp.runs import RunStore
 
@@ -38,8 +38,8 @@ def store() -> RunStore:
 
 
 @st.cache_resource(show_spinner=False)
-def engine() -> Engine:
-    return Engine()
+def loader() -> Loader:
+    return Loader()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

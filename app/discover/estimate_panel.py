@@ -11,10 +11,10 @@ from discogp.runs import RunSettings
 
 def estimate_panel(settings: RunSettings) -> None:
     """The button; then memory and time of this very form, or why they cannot be told."""
-    future = session.engine().known_estimate(settings)
+    future = session.loader().known_estimate(settings)
     if future is None:
         if st.button("How long, how much memory?", icon=":material/timer:", width="stretch"):
-            session.engine().estimate(settings)
+            session.loader().estimate(settings)
             st.rerun()
         return
     if not future.done():
@@ -38,6 +38,6 @@ def estimate_panel(settings: RunSettings) -> None:
 
 @st.fragment(run_every=0.5)
 def _wait(settings: RunSettings) -> None:
-    future = session.engine().known_estimate(settings)
+    future = session.loader().known_estimate(settings)
     if future is None or future.done():
         st.rerun()

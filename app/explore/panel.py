@@ -154,7 +154,7 @@ def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> Non
     st.html(metrics_table(saved_rows(circuit, n_off), "saved"))
     st.warning(f"The figures above are those saved with the circuit; its model cannot be run here. {error_text(error)}")
     if st.button("Try again", icon=":material/refresh:"):
-        session.engine().forget(entry.id)
+        session.loader().forget(entry.id)
         st.rerun()
 
 

@@ -61,11 +61,11 @@ def card(task: Task, model_name: str | None, options: Mapping[str, Any] | None =
 
 def figures(model_name: str, task: str, options: Mapping[str, Any]) -> None:
     """What a check gave; the button that asks for it; or that it is under way."""
-    check = session.engine().known_check(model_name, task, options)
+    check = session.loader().known_check(model_name, task, options)
     if check is None:
         key = f"check {model_name} {task}"
         if st.button(f"How well does {model_name} do it?", icon=":material/speed:", key=key):
-            session.engine().check(model_name, task, options)
+            session.loader().check(model_name, task, options)
             st.rerun()
     elif not check.done():
         st.caption(f":material/hourglass_top: {model_name} is reading the prompts.")

@@ -57,7 +57,7 @@ with exports:
     export_menu(circuit, history)
 st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
-workbench = session.engine().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
+workbench = session.loader().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 panel.panel(picked, circuit, view, history, workbench)
 weights_panel.show(circuit, picked.id)
 if workbench is not None and not workbench.done():

@@ -15,7 +15,7 @@ PAGE = {"icon": ":material/quiz:", "place": 3}
 session.entered("tasks")
 st.title("Tasks")
 st.caption("A circuit can only explain what the model does: look first whether it does the task.")
-done = session.engine().checks_done()  # counted before anything is drawn, so that none ends unseen
+done = session.loader().checks_done()  # counted before anything is drawn, so that none ends unseen
 model = gallery.model()
 own, *published, yours = st.tabs(["Built in", *gallery.PUBLISHED.values(), "Your own"])
 
@@ -23,7 +23,7 @@ with own:
     tasks = gallery.built_in()
     if model is not None and st.button("Check them all", icon=":material/playlist_add_check:"):
         for task in tasks:
-            session.engine().check(model, task.name, {})
+            session.loader().check(model, task.name, {})
     columns = st.columns(2)
     for place, task in enumerate(tasks):
         with columns[place % 2]:
@@ -54,7 +54,7 @@ with yours:
     if file is not None and model is not None:
         try:
             path = gallery.keep_upload(file.name, file.getvalue())
-            check = session.engine().check(model, "custom", {"file": path}, str(hash(file.getvalue())))
+            check = session.loader().check(model, "custom", {"file": path}, str(hash(file.getvalue())))
             if check.done():
                 gallery.figures(model, "custom", {"file": path})
                 gallery.preview(check)
@@ -69,9 +69,9 @@ with yours:
 @st.fragment(run_every=0.5)
 def wait() -> None:
     """Run the page again whenever a check has ended."""
-    if session.engine().checks_done() != done:
+    if session.loader().checks_done() != done:
         st.rerun()
 
 
-if session.engine().checking() or session.engine().checks_done() != done:
+if session.loader().checking() or session.loader().checks_done() != done:
     wait()

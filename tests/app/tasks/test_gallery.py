@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.loader import Engine
+from app.loader import Loader
 from app.tasks import gallery
 from discogp.errors import TaskError
 from tests.app.test_pages import html, page, ran, text
@@ -31,17 +31,17 @@ def test_a_published_task_without_data_says_where_it_is_looked_for(home: Path) -
 
 
 def test_a_check_is_made_once_and_again_when_the_file_has_changed() -> None:
-    engine = Engine()
+    loader = Loader()
     options = {"file": str(EXAMPLE)}
-    assert engine.known_check("mini", "custom", options) is None
-    first = engine.check("mini", "custom", options, "1")
-    assert engine.check("mini", "custom", options, "1") is first
+    assert loader.known_check("mini", "custom", options) is None
+    first = loader.check("mini", "custom", options, "1")
+    assert loader.check("mini", "custom", options, "1") is first
     assert first.result(timeout=120).accuracy == 1.0
-    assert engine.check("mini", "custom", options, "2") is not first
+    assert loader.check("mini", "custom", options, "2") is not first
     deadline = time.monotonic() + 60
-    while engine.checking() and time.monotonic() < deadline:
+    while loader.checking() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert engine.checks_done() == 1
+    assert loader.checks_done() == 1
 
 
 @pytest.mark.parametrize(
