@@ -29,7 +29,7 @@ from discogp.tasks import Task, get_task
 def discover(
     model: MaskedTransformer,
     task: str | Task | TaskData,
-    method: str | MethodSettings | None = None,
+    method: str | MethodSettings = "discogp",
     config: MethodSettings | None = None,
     *,
     cancelled: Callable[[], bool] = lambda: False,
@@ -40,18 +40,19 @@ def discover(
     """Search for a circuit; the last event carries it. Stops early, without a circuit, once `cancelled()` is true.
 
     A task, or the name of one, is prepared with the default sizes and the config's seed; give `TaskData` for others.
-    `method` is the name of one; by default the one that the config is of, or DiscoGP. Settings may stand in its place.
-    Without a config, the method's default preset over edges. The model is not changed.
+    `method` is the name of one, or, in its place, settings, which are of one. Without a config, the method's default
+    preset over edges. The model is not changed.
 
     With a file `checkpoint`, methods that can be continued save the search there; `resume` goes on from it, and the
     caller removes it once the circuit is safe. `processes` share the work of one search.
     Raises TaskError, ConfigError and, for a damaged checkpoint, ArtifactError before the first event.
     """
-    if method is not None and not isinstance(method, str):
-        if config is not None:
-            raise ConfigError(f"settings were given twice: {type(method).__name__} and {type(config).__name__}")
-        method, config = None, method
-    chosen = get_method(method) if method else get_method("discogp") if config is None else method_of(config)
+    if isinstance(method, str):
+        chosen = get_method(method)
+    elif config is None:
+        chosen, config = method_of(method), method
+    else:
+        raise ConfigError(f"settings were given twice: {type(method).__name__} and {type(config).__name__}")
     if config is None:
         config = chosen.preset(chosen.default_preset, n_edges=model.graph.n_edges)
     assert config is not None

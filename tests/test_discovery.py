@@ -22,6 +22,7 @@ from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.losses import completeness_loss, task_cross_entropy
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
+from discogp.methods.random import RandomSettings
 from discogp.prompts.prepare import TaskData
 from discogp.search.progress import Progress
 from tests.places import ROOT
@@ -261,3 +262,29 @@ def test_losses_against_hand_computed_numbers() -> None:
     tied = torch.zeros(1, 4)
     assert float(completeness_loss(tied, right, padded)) == pytest.approx(np.log(2), rel=1e-5)
     assert float(completeness_loss(logits, right, padded)) > np.log(2)
+
+
+def test_the_method_is_a_name_or_its_settings(model: MaskedTransformer, data: TaskData) -> None:
+    settings = RandomSettings(size=0.2, seed=3)
+    named = list(discover(model, data, "random", settings))
+    (drawn, done) = list(discover(model, data, settings))
+    assert [event.phase for event in named] == ["draw", "done"] == [drawn.phase, done.phase]
+    assert drawn.validation is not None
+    circuit = done.circuit
+    assert circuit is not None
+    assert (circuit.edge_mask == named[-1].circuit.edge_mask).all()  # type: ignore[union-attr]
+    assert circuit.n_edges == round(0.2 * model.graph.n_edges)
+    assert (model.graph.on_paths(circuit.edge_mask) == circuit.edge_mask).all()
+    assert (circuit.provenance["method"], circuit.provenance["config"]["size"]) == ("random", 0.2)
+    assert list(discover(model, data, "random", settings, cancelled=lambda: True)) == []
+
+
+def test_methods_and_settings_that_do_not_belong_together_are_refused(model: MaskedTransformer, data: TaskData) -> None:
+    for method, settings, words in (
+        ("no such", None, "there is no method 'no such'; allowed: discogp, random"),
+        ("discogp", RandomSettings(), "takes SearchConfig"),
+        (RandomSettings(), RandomSettings(), "given twice"),
+        ({"seed": 1}, None, "settings of no method"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            discover(model, data, method, settings)  # type: ignore[arg-type]
