@@ -392,7 +392,7 @@ SEARCH = _of(
     (
         "checkpoint.py",
         "with replaced_file(self.path, sync=True) as temporary, temporary.open",
-        "with replaced_file(self.path.with_suffix(''), sync=True) as temporary, temporary.open",
+        "with replaced_file(self.path.with_name('other'), sync=True) as temporary, temporary.open",
         "saved under another name",
     ),
     (
