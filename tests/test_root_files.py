@@ -23,8 +23,6 @@ from tests.places import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FORMS = sorted(path for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 DOCUMENTS = sorted(ROOT.glob("*.md"))
-# Written apart from the files that point to it.
-AWAITED = {"ARCHITECTURE.md"}
 
 
 def parsed(path: str) -> Any:
@@ -147,7 +145,7 @@ def test_the_changelog_is_dated_newest_first() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_of_a_document_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://")) and target not in AWAITED:
+        if not target.startswith(("http://", "https://")):
             assert (path.parent / target).exists(), target
 
 
