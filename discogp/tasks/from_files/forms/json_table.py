@@ -106,23 +106,38 @@ def json_table(text: Text, what: str, by_lines: bool, problems: Problems) -> Tab
     TaskError, with line and column, if it is neither that nor one JSON value; if that has no rows; or if a key is
     there twice. A row that cannot be read is told to `problems`.
     """
-    failure: TaskError
+    try:
+        return _of(read_document(text, what), what, problems)
+    except NotJsonError:
+        if not _by_lines(text, by_lines):
+            raise
+    return Table(list(_lines(text, problems)))
+
+
+class NotJsonError(TaskError):
+    """A text that is no JSON value, or more than one."""
+
+
+def read_document(text: Text, what: str) -> Any:
+    """The one JSON value that a text is: a Listing, a dict whose lists are Listings, or a plain value.
+
+    NotJsonError, with line and column, if it is none; TaskError if a key is there twice.
+    """
     try:
         value, whole = _Document("\n".join(text.lines), what).read()
-        if whole and not text.bad:
-            return _of(value, what, problems)
-        number, why = next(iter(text.bad.items()), (1, "several JSON values; give a list of objects, or one a line"))
-        failure = TaskError(f"{what}, line {number}: {why}")
     except json.JSONDecodeError as error:
-        failure = TaskError(
+        raise NotJsonError(
             f"{what}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); give a list of objects, or "
             "one object a line"
-        )
-    except RecursionError:
-        failure = TaskError(f"{what}: JSON nested too deeply; give a list of flat objects")
-    if _by_lines(text, by_lines):
-        return Table(list(_lines(text, problems)))
-    raise failure
+        ) from error
+    except RecursionError as error:
+        raise NotJsonError(f"{what}: JSON nested too deeply; give a list of flat objects") from error
+    if text.bad:
+        number, why = next(iter(text.bad.items()))
+        raise NotJsonError(f"{what}, line {number}: {why}")
+    if not whole:
+        raise NotJsonError(f"{what} has several JSON values; give a list of objects, or one object a line")
+    return value
 
 
 def _by_lines(text: Text, named_so: bool) -> bool:
