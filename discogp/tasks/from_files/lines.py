@@ -211,6 +211,25 @@ DECODER = json.JSONDecoder(
 )
 
 
+def shown(value: Any) -> str:
+    """A value in an error, short whatever it is: a long or deep one is not written out first."""
+    return _short(value, 2)[:80]
+
+
+def _short(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:57]}…")
+    if isinstance(value, list):
+        return (
+            "a list"
+            if depth == 0
+            else f"[{', '.join(_short(item, depth - 1) for item in value[:3])}{', …' * (len(value) > 3)}]"
+        )
+    if isinstance(value, Mapping):
+        return "an object"
+    return repr(value)
+
+
 def texts_of(
     row: Mapping[str, Any], keys: Sequence[str], what: str, number: int, problems: Problems
 ) -> tuple[str, ...] | None:
@@ -220,5 +239,5 @@ def texts_of(
     if len(found) == len(keys):
         return tuple(found)
     bad = [(key, v) for key, v in zip(keys, values, strict=True) if not isinstance(v, str) or not v.strip()]
-    problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {v!r:.60}" for key, v in bad))
+    problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {shown(v)}" for key, v in bad))
     return None

@@ -31,10 +31,10 @@ bias: characteristic_gender degree_gender name_birthplace name_gender name_relig
 commonsense: fruit_inside_color fruit_outside_color object_superclass substance_phase task_done_by_person
     task_done_by_tool word_sentiment work_location
 factual: city_in_country company_ceo company_hq country_capital_city country_currency country_language
-    food_from_country landmark_in_country landmark_on_continent person_band_lead_singer person_father person_mother
-    person_native_language person_occupation person_plays_instrument person_plays_position_in_sport
-    person_plays_pro_sport person_university pokemon_evolutions presidents_birth_year presidents_election_year
-    product_by_company star_constellation superhero_archnemesis superhero_person
+    country_largest_city food_from_country landmark_in_country landmark_on_continent person_band_lead_singer
+    person_father person_mother person_native_language person_occupation person_plays_instrument
+    person_plays_position_in_sport person_plays_pro_sport person_university pokemon_evolutions presidents_birth_year
+    presidents_election_year product_by_company star_constellation superhero_archnemesis superhero_person
 linguistic: adj_antonym adj_comparative adj_superlative verb_past_tense word_first_letter word_last_letter
 """
 # Relation: the kind it is of, which is the folder of its file.
@@ -98,7 +98,7 @@ class LreRelation:
             prompt = found.template.replace("{}", subject)
             examples.append(Example(prompt, None, answers, others[right], group=right[0]))
         several = sum(len(right) > 1 for right in found.facts.values())
-        notes = (f"{self.name}: {several} subjects have several objects, each of which is right",) if several else ()
+        notes = (f"{self.name}: of {several} subjects several objects are right",) if several else ()
         return Pool(tuple(examples), dict(found.dropped), (*notes, *found.notes), paired=True)
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:

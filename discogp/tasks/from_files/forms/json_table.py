@@ -14,9 +14,9 @@ from itertools import accumulate
 from typing import Any
 
 from discogp.errors import TaskError
-from discogp.tasks.from_files.forms.base import FORMS, column_name, shown
+from discogp.tasks.from_files.forms.base import FORMS, column_name
 from discogp.tasks.from_files.forms.table import Table
-from discogp.tasks.from_files.lines import DECODER, Problems, Text, json_objects, too_long
+from discogp.tasks.from_files.lines import DECODER, Problems, Text, json_objects, shown, too_long
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # The first of these is meant where an object has several lists of rows.
@@ -59,7 +59,7 @@ class _Document:
     def _expect(self, place: int, marks: str) -> str:
         mark = self._text[place : place + 1]
         if not mark or mark not in marks:
-            raise json.JSONDecodeError(f"Expecting {' or '.join(map(repr, marks))}", self._text, place)
+            raise json.JSONDecodeError(f"{' or '.join(map(repr, marks))} expected", self._text, place)
         return mark
 
     def _list(self, place: int) -> tuple[Listing, int]:
