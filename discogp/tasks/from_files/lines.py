@@ -21,6 +21,8 @@ UNREADABLE = "the row cannot be read"
 LONGEST_LINE = 100_000
 # What a page takes as well; read in seconds, and in memory some twenty times as large.
 MOST_BYTES = 50_000_000
+# Bytes say little about files of very many very short lines or rows.
+MOST_ROWS, _MOST_LINES = 500_000, 5_000_000
 _MOST_DIGITS = 1000
 _PACKED = {b"\x1f\x8b": "packed (gzip)", b"PK\x03\x04": "a zip archive or a spreadsheet", b"%PDF": "a PDF"}
 
@@ -119,6 +121,8 @@ def as_text(raw: bytes, what: str) -> Text:
     raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     # A carriage return alone ends a line only in files that have no other line ends; elsewhere it is part of a text.
     pieces = raw.split(b"\n" if b"\n" in raw else b"\r")
+    if len(pieces) > _MOST_LINES:
+        raise TaskError(f"{what} has {len(pieces):,} lines; at most {_MOST_LINES:,} are read; give a part of it")
     bad = {number: why for number, line in enumerate(pieces, start=1) if (why := _no_text(line))}
     # A line is decoded by itself, so that one bad byte spoils no other line.
     return Text([line.decode("utf-8", "replace").replace("\0", "\ufffd") for line in pieces], bad)
@@ -136,6 +140,12 @@ def read_text_lines(path: Path, what: str, problems: Problems) -> list[str]:
             problems.add(number, why)
             lines[number - 1] = ""
     return lines
+
+
+def check_rows(count: int, what: str) -> None:
+    """TaskError if there are more rows than are read."""
+    if count > MOST_ROWS:
+        raise TaskError(f"{what} has more than {MOST_ROWS:,} rows; give a part of it")
 
 
 def too_long(line: str) -> str | None:

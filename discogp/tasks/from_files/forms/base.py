@@ -57,7 +57,7 @@ def register(name: str, form: Form) -> Form:
 
 def column_name(name: str) -> str:
     """The name that a column goes by, however it is written: "Correct IDX " is `correct_idx`."""
-    return re.sub(r"[\s\-_]+", "_", name.strip().lower())
+    return re.sub(r"[\s\-_]+", "_", name.strip(' \t"').lower())
 
 
 def first_of(cells: Mapping[str, Any], names: str) -> Any:
