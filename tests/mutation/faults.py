@@ -541,7 +541,7 @@ _CUSTOM = "tests/tasks/test_custom.py"
 TASKS = _of(
     "tasks",
     (
-        "encoding.py",
+        "encoded.py",
         "width = int(lengths.max()) if chosen else 0",
         "width = int(lengths[0]) if chosen else 0",
         "prompts cut off",
