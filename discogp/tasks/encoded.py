@@ -12,6 +12,18 @@ from discogp.errors import TaskError
 from discogp.tasks.base import Example
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example in token ids: its prompt with the opening token, a counterfactual of the same length or None, and
+    each right and each wrong answer, of one token or of several."""
+
+    example: Example
+    prompt: list[int]
+    counterfactual: list[int] | None
+    correct: list[list[int]]
+    wrong: list[list[int]]
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Prompts:
     """Encoded prompts, all on one device.
@@ -27,6 +39,19 @@ class Prompts:
     correct: Tensor
     wrong: Tensor
     examples: tuple[Example, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], padding: int) -> Prompts:
+        """The rows as tensors; padding is the id that fills prompts up."""
+        others = [row.counterfactual for row in rows if row.counterfactual is not None]
+        return cls(
+            tokens=_pad([row.prompt for row in rows], padding),
+            lengths=torch.tensor([len(row.prompt) for row in rows], dtype=torch.long),
+            counterfactual=_pad(others, padding) if len(others) == len(rows) else None,
+            correct=_pad([[ids[0] for ids in row.correct] for row in rows], -1),
+            wrong=_pad([[ids[0] for ids in row.wrong] for row in rows], -1),
+            examples=tuple(row.example for row in rows),
+        )
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -69,3 +94,8 @@ class Prompts:
             raise TaskError(f"a batch of {size} prompts cannot be made; give at least 1")
         for start in range(0, len(self), size):
             yield self.subset(range(start, min(start + size, len(self))))
+
+
+def _pad(rows: list[list[int]], value: int) -> Tensor:
+    width = max(len(row) for row in rows)
+    return torch.tensor([row + [value] * (width - len(row)) for row in rows], dtype=torch.long)
