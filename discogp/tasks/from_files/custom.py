@@ -7,9 +7,8 @@ and a list in JSON lines. Answers are the next word: the space in front of a wor
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,18 +16,14 @@ from typing import Any, cast
 
 from discogp.errors import TaskError
 from discogp.tasks.base import Example, Splits, SplitSizes, register
-from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines
+from discogp.tasks.from_files.forms.reading import WHAT, Row, read_rows
+from discogp.tasks.from_files.lines import Problems, counted
 from discogp.tasks.from_files.pool import Pool, split_pool
 
-REQUIRED = ("prompt", "correct", "wrong")
-OPTIONAL = ("counterfactual", "group")
 REPEATED = "the prompt stands in an earlier line"
 CONTRADICTION = "an answer is both correct and wrong"
-_WHAT = "task file"
 # After these, a word follows without a space.
 _OPEN = "([{<\"'“‘-–—/_#@$"
-
-Row = tuple[int, dict[str, Any]]
 
 
 @register("custom")
@@ -70,76 +65,26 @@ class CustomTask:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, changed: int) -> Pool:
-    problems = Problems(path, _WHAT)
-    lines = read_text_lines(path, _WHAT, problems)
-    is_json = path.suffix.lower() in (".jsonl", ".json", ".ndjson") or lines[0].lstrip().startswith("{")
-    rows = _json_rows(lines, problems) if is_json else _csv_rows(lines, path, problems)
+    problems = Problems(path, WHAT)
+    read = read_rows(path, problems)
     examples: dict[str, Example] = {}
     dropped: Counter[str] = Counter()
-    for row in rows:
+    for row in read.rows:
         example = _example(row, problems, dropped)
         if example is not None:
             if example.prompt in examples:
                 dropped[REPEATED] += 1
             else:
                 examples[example.prompt] = example
-    problems.raise_if_any()
+    problems.refuse_if_empty(len(examples) + sum(dropped.values()))
     if not examples:
-        raise TaskError(f"the {_WHAT} {path.name!r} has no prompt beneath its header; give one on each line")
+        raise TaskError(f"the {WHAT} {path.name!r} has no prompt that can be asked ({counted(dropped)})")
     found = tuple(examples.values())
     without = sum(example.counterfactual is None for example in found)
-    notes = ()
+    notes = () if read.taken is None else (read.taken,)
     if 0 < without < len(found):
-        notes = (f"{without} of {len(found)} prompts have no counterfactual, so there is no resample ablation",)
-    return Pool(found, dict(dropped), notes)
-
-
-def _csv_rows(lines: list[str], path: Path, problems: Problems) -> Iterator[Row]:
-    """(line, column: text) of each row. The numbers are those of the file, also where a field has line ends."""
-    reader = csv.reader((f"{line}\n" for line in lines), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-    except csv.Error as error:
-        raise TaskError(f"the {_WHAT} {path.name!r}, line 1: not CSV ({error})") from error
-    if missing := [name for name in REQUIRED if name not in header]:
-        hint = (
-            "; separate the columns by commas"
-            if len(header) == 1 and header[0].count(";") + header[0].count("\t")
-            else ""
-        )
-        raise TaskError(
-            f"the {_WHAT} {path.name!r}, line 1: no column {', '.join(missing)}; the first line must name the columns "
-            f"{', '.join(REQUIRED)} and, if wanted, {', '.join(OPTIONAL)}; it is {','.join(header)!r:.120}{hint}"
-        )
-    if repeated := [name for name, count in Counter(header).items() if count > 1 and name in (*REQUIRED, *OPTIONAL)]:
-        raise TaskError(f"the {_WHAT} {path.name!r}, line 1: the column {', '.join(repeated)} is there twice; keep one")
-    while True:
-        first = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            problems.add(
-                first, f"not CSV ({error}); a text with quotation marks must be in marks itself, doubled inside"
-            )
-            continue
-        if not row or not "".join(row).strip():
-            continue
-        if len(row) != len(header):
-            problems.add(
-                first, f"{len(row)} columns, the header has {len(header)}; put texts with commas in quotation marks"
-            )
-            continue
-        yield first, dict(zip(header, row, strict=True))
-
-
-def _json_rows(lines: list[str], problems: Problems) -> Iterator[Row]:
-    for number, row in json_objects(lines, problems):
-        if missing := [name for name in REQUIRED if name not in row]:
-            problems.add(number, f"no column {', '.join(missing)}")
-        else:
-            yield number, row
+        notes += (f"{without} of {len(found)} prompts have no counterfactual, so there is no resample ablation",)
+    return Pool(found, dict(dropped + problems.dropped), (*notes, *problems.notes()))
 
 
 def _example(row: Row, problems: Problems, dropped: Counter[str]) -> Example | None:
