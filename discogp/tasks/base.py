@@ -52,7 +52,7 @@ class Example:
             if self.sentences[0] == self.sentences[1] or not all(map(str.strip, self.sentences)):
                 raise TaskError(f"two different sentences are needed, got {self.sentences!r}")
             return
-        if not self.prompt:
+        if not (self.prompt if self.exact else self.prompt.strip()):
             raise TaskError(f"an example needs a prompt, got {self.prompt!r}; give the words before the answer")
         if not self.correct or not self.wrong:
             raise TaskError(

@@ -22,7 +22,7 @@ from discogp.tasks.base import Messages
 SECONDS = 20.0
 MEMORY_MB = 2048
 LONGEST = 100_000  # characters of one rendered chat
-_PROGRAM = "discogp.tasks.chat_process"
+_PROGRAM = "discogp.models.chat_process"
 
 
 @dataclass(frozen=True, slots=True)

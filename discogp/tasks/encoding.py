@@ -10,8 +10,9 @@ what is asked once is not asked again, so that 100,000 prompts take seconds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from discogp.errors import TaskError
@@ -71,7 +72,7 @@ class Encoded:
 class _Unusable(Exception):
     """An example or an answer that the tokenizer cannot express: the reason that is counted, and what it was."""
 
-    def __init__(self, reason: str, what: str = "") -> None:
+    def __init__(self, reason: str, what: Callable[[], str] | None = None) -> None:
         super().__init__(reason)
         self.what = what
 
@@ -111,9 +112,7 @@ def encode(examples: Iterable[Example], tokenizer: Any, bos_id: int | None, read
             f"none of the {len(given)} examples can be used with this tokenizer ({why}){first}; "
             "mend them, or choose another task or model"
         )
-    notes = (
-        (f"{without} counterfactuals do not fit their prompts, so there is no resample ablation",) if without else ()
-    )
+    note = f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"
     return Encoded(
         prompts=Prompts.of(kept, padding=0 if bos_id is None else bos_id),
         dropped=dict(dropped.counts),
@@ -135,7 +134,7 @@ class _Dropped:
         # A task of a known form drops thousands by rule; where a line can be mended, it is named.
         if len(self.first) < NAMED and (example.where or reason.what):
             place = example.where or f"“{_short(example.prompt)}”"
-            self.first.append(f"{place}: {reason.what or reason}")
+            self.first.append(f"{place}: {reason.what() if reason.what else reason}")
 
 
 def _short(text: str) -> str:
@@ -154,7 +153,7 @@ def _rendered(examples: tuple[Example, ...], tokenizer: Any, dropped: _Dropped) 
         other = texts.get(example.counterfactual_messages, example.counterfactual)
         refused = next((text for text in (own, other) if isinstance(text, Refused)), None)
         if refused is not None:
-            dropped.add(example, _Unusable(CHAT_REFUSED, f"the chat template says: {refused.why}"))
+            dropped.add(example, _Unusable(CHAT_REFUSED, partial("the chat template says: {}".format, refused.why)))
         else:
             found.append(replace(example, prompt=str(own), counterfactual=None if other is None else str(other)))
     return tuple(found)
@@ -199,8 +198,12 @@ class _Vocabulary:
         limit = self.reading.vocabulary
         if limit is not None and any(token >= limit for token in ids):
             beyond = next(token for token in ids if token >= limit)
-            raise _Unusable(BEYOND, f"the token {self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
+            raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
         return self.opened(ids, chat)
+
+    def _unknown_words(self, text: str) -> str:
+        words = [word for word in text.split() if self.has_unknown(word, self.ids(word))]
+        return ", ".join(map(repr, words[:5])) or "a part of it"
 
     def has_unknown(self, text: str, ids: list[int]) -> bool:
         """Whether a word is unknown. Some byte-level tokenizers name an ordinary special token (the one that opens a
@@ -214,7 +217,7 @@ class _Vocabulary:
         prompt = example.prompt
         # Digits may continue a number ("17" + "34"); a letter after a letter only means that the space was forgotten.
         if not example.exact and runs_on(prompt, answer):
-            raise _Unusable(GLUED, f"{answer!r} would run on")
+            raise _Unusable(GLUED, lambda: f"{answer!r} would run on with the last word")
         before = self.context(prompt)
         start, whole = self.ids(before), self.ids(before + answer)
         found = whole[len(start) :]
@@ -223,9 +226,9 @@ class _Vocabulary:
         if self.reading.answers == "token" and len(found) != 1:
             raise _Unusable(MULTI_TOKEN)
         if self.has_unknown(answer, found):
-            raise _Unusable(UNKNOWN_ANSWER, f"not in the vocabulary: {answer!r}")
+            raise _Unusable(UNKNOWN_ANSWER, lambda: f"not in the vocabulary: {answer!r}")
         if self.reading.vocabulary is not None and max(found) >= self.reading.vocabulary:
-            raise _Unusable(BEYOND, f"the answer {answer!r} has the id {max(found)}")
+            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(found)}")
         return found
 
     def _apart(self, start: list[int], before: str, answer: str, exact: bool) -> list[int]:
@@ -283,7 +286,7 @@ def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) ->
     longest = len(prompt) + shared + max(map(len, correct + wrong)) - 1
     room = vocabulary.reading.positions
     if room is not None and longest > room:
-        raise _Unusable(TOO_LONG, f"{longest} tokens; the model takes {room}")
+        raise _Unusable(TOO_LONG, lambda: f"{longest} tokens; the model takes {room}")
     return Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
 
 
@@ -297,7 +300,7 @@ def _counterfactual(example: Example, length: int, vocabulary: _Vocabulary) -> l
     try:
         found = vocabulary.prompt(example.counterfactual, example.messages is not None)
         if len(found) != length:
-            raise _Unusable(UNEQUAL, f"{length} tokens, its counterfactual {len(found)}")
+            raise _Unusable(UNEQUAL, lambda: f"{length} tokens, its counterfactual {len(found)}")
     except _Unusable:
         if needed:
             raise
@@ -348,6 +351,7 @@ def _pair(example: Example, vocabulary: _Vocabulary) -> Row:
     answers = ((vocabulary.decode([*prompt, token]).removeprefix(text),) for token in (correct, wrong))
     asked = replace(example, prompt=text, **dict(zip(("correct", "wrong"), answers, strict=True)))
     opened = vocabulary.opened(prompt, chat=False)
-    if vocabulary.reading.positions is not None and len(opened) > vocabulary.reading.positions:
-        raise _Unusable(TOO_LONG, f"{len(opened)} tokens; the model takes {vocabulary.reading.positions}")
+    room = vocabulary.reading.positions
+    if room is not None and len(opened) > room:
+        raise _Unusable(TOO_LONG, lambda: f"{len(opened)} tokens; the model takes {room}")
     return Row(asked, opened, None, [[correct]], [[wrong]])
