@@ -70,7 +70,6 @@ def test_repeats_and_contradictions_are_dropped_with_a_count(tmp_path: Path) -> 
         ('prompt,correct,wrong\n"A b,c,d\n', r"line 2: not CSV"),
         ('prompt,correct,wrong\n"x\ny",,e\nC d,,e\n', r"line 2: column 'correct'.*\nline 4: column 'correct'"),
         ("prompt,correct\nA b,c\n", r"line 1: no column wrong; the first line must name .*'prompt,correct'"),
-        ("prompt;correct;wrong\nA b;c;d\n", r"no column prompt, correct, wrong.*separate the columns by commas"),
         ("prompt,prompt,correct,wrong\nA b,A,c,d\n", r"the column prompt is there twice"),
         ("prompt,correct,wrong\n", r"has no prompt in it"),
         ("", "is empty"),

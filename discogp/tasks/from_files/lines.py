@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import stat
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +19,30 @@ NOTED = 5
 UNREADABLE = "the row cannot be read"
 # Longer than any prompt a model takes, and short enough that a file without line ends is refused at once.
 LONGEST_LINE = 100_000
+# What a page takes as well; read in seconds, and in memory some twenty times as large.
+MOST_BYTES = 50_000_000
+_MOST_DIGITS = 1000
+_PACKED = {b"\x1f\x8b": "packed (gzip)", b"PK\x03\x04": "a zip archive or a spreadsheet", b"%PDF": "a PDF"}
 
 
 class Problems:
     """What is wrong with the rows of a file, in the order of its lines. One bad row is one row less: it is left out,
     counted by reason, and the first are named. What makes the whole file useless is a TaskError instead.
 
-    `dropped`: rows by reason.
+    `dropped`: rows by reason. `unit`: what the numbers count, "line" or, where there are no lines, "row".
     """
 
     def __init__(self, path: Path, what: str) -> None:
         self._file = f"the {what} {path.name!r}"
         self._told: list[tuple[int, str]] = []
         self.dropped: Counter[str] = Counter()
+        self.unit = "line"
 
     def add(self, line: int, message: str, reason: str = UNREADABLE) -> None:
         """One row less. `message` says what is wrong with this one, `reason` what is counted."""
         self.dropped[reason] += 1
         # Lines that are no text are told before any row is read.
-        insort(self._told, (line, f"line {line}: {message}"), key=lambda told: told[0])
+        insort(self._told, (line, f"{self.unit} {line}: {message}"), key=lambda told: told[0])
         del self._told[SHOWN:]
 
     def notes(self) -> tuple[str, ...]:
@@ -70,39 +77,82 @@ def counted(dropped: Mapping[str, int]) -> str:
     return "; ".join(f"{count:,} × {reason}" for reason, count in dropped.items())
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text file. `lines`: without their ends, and with what is no UTF-8 replaced. `bad`: number of a line -> why it
+    is no text."""
+
+    lines: list[str]
+    bad: dict[int, str]
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """TaskError if it is no file, cannot be opened, is empty, or is larger than can be read in seconds."""
+    try:
+        if not stat.S_ISREG((found := path.stat()).st_mode):
+            raise TaskError(f"cannot read the {what} {str(path)!r}: it is no file; give the path of a file")
+        if found.st_size > MOST_BYTES:
+            raise TaskError(
+                f"the {what} {path.name!r} has {found.st_size / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:,.0f} are "
+                "read; give a part of it"
+            )
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TaskError(f"cannot read the {what} {str(path)!r}: {reason}; give the path of a file") from error
+    if not raw.strip():
+        raise TaskError(f"the {what} {str(path)!r} is empty")
+    return raw
+
+
+def read_text(path: Path, what: str) -> Text:
+    """The file's lines, and which of them are no UTF-8. TaskError as `read_bytes`, and for other encodings."""
+    return as_text(read_bytes(path, what), f"the {what} {str(path)!r}")
+
+
+def as_text(raw: bytes, what: str) -> Text:
+    """See `read_text`."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise TaskError(f"{what} is UTF-16; save it as UTF-8")
+    if kind := next((kind for start, kind in _PACKED.items() if raw.startswith(start)), None):
+        raise TaskError(f"{what} is {kind}, not text; unpack it, or save it as CSV or JSON lines")
+    raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    # A carriage return alone ends a line only in files that have no other line ends; elsewhere it is part of a text.
+    pieces = raw.split(b"\n" if b"\n" in raw else b"\r")
+    bad = {number: why for number, line in enumerate(pieces, start=1) if (why := _no_text(line))}
+    # A line is decoded by itself, so that one bad byte spoils no other line.
+    return Text([line.decode("utf-8", "replace").replace("\0", "\ufffd") for line in pieces], bad)
+
+
 def read_text_lines(path: Path, what: str, problems: Problems) -> list[str]:
     """The lines of a UTF-8 file, without their ends; lines that are no text are told and left empty.
 
-    TaskError if the file cannot be opened or is empty.
+    TaskError as `read_text`.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TaskError(
-            f"cannot read the {what} {str(path)!r}: {error.strerror or error}; give the path of a file"
-        ) from error
-    if not raw.strip():
-        raise TaskError(f"the {what} {str(path)!r} is empty")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise TaskError(f"the {what} {str(path)!r} is UTF-16; save it as UTF-8")
-    return [
-        _text(line, number, problems)
-        for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n"), start=1)
-    ]
+    text = read_text(path, what)
+    lines = text.lines
+    for number, line in enumerate(lines, start=1):
+        if why := text.bad.get(number) or too_long(line):
+            problems.add(number, why)
+            lines[number - 1] = ""
+    return lines
 
 
-def _text(line: bytes, number: int, problems: Problems) -> str:
-    if len(line) > LONGEST_LINE:
-        problems.add(number, f"{len(line):,} bytes long; a line may have at most {LONGEST_LINE:,}")
-        return ""
+def too_long(line: str) -> str | None:
+    """Why a line is no row, if it is longer than one may be."""
+    if len(line) <= LONGEST_LINE:
+        return None
+    return f"{len(line.encode()):,} bytes long; a line may have at most {LONGEST_LINE:,}"
+
+
+def _no_text(line: bytes) -> str | None:
     if (place := line.find(b"\0")) >= 0:
-        problems.add(number, f"a NUL byte at byte {place + 1}; is this a text file?")
-        return ""
+        return f"a NUL byte at byte {place + 1}; is this a text file?"
     try:
-        return line.decode("utf-8")
+        line.decode("utf-8")
     except UnicodeDecodeError as error:
-        problems.add(number, f"not UTF-8 ({error.reason} at byte {error.start + 1}); save the file as UTF-8")
-        return ""
+        return f"not UTF-8 ({error.reason} at byte {error.start + 1}); save the file as UTF-8"
+    return None
 
 
 def json_objects(lines: list[str], problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -111,17 +161,54 @@ def json_objects(lines: list[str], problems: Problems) -> Iterator[tuple[int, di
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = DECODER.decode(line)
         except json.JSONDecodeError as error:
             problems.add(number, f"not JSON ({error.msg} at column {error.colno}); every line is one object")
             continue
         except RecursionError:
             problems.add(number, "JSON nested too deeply; every line is one flat object")
             continue
-        if isinstance(row, dict):
+        if isinstance(row, Doubled):
+            problems.add(number, row.why)
+        elif isinstance(row, dict):
             yield number, row
         else:
             problems.add(number, f"a JSON object is needed, got {type(row).__name__}")
+
+
+class Doubled(dict[str, Any]):
+    """A JSON object in which a key is there twice. `why`: what is said of it."""
+
+    why: str
+
+
+class LongNumber(float):
+    """A whole number of more digits than any answer has."""
+
+    def __repr__(self) -> str:
+        return "a number of very many digits"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    double = Doubled(made)
+    key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+    double.why = f"the key {key[:60]!r} is there twice; keep one"
+    return double
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else LongNumber("inf")
+
+
+# Linear in the length of the text, whatever stands in it. pandas writes NaN where there is nothing.
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_constant=lambda name: None if name == "NaN" else float(name),
+)
 
 
 def texts_of(
