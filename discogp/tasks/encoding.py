@@ -191,10 +191,7 @@ class _Vocabulary:
         """The ids of a prompt with its opening token; _Unusable, naming words, if the tokenizer lacks some."""
         ids = self.ids(text)
         if self.has_unknown(text, ids):
-            words = [word for word in text.split() if self.has_unknown(word, self.ids(word))]
-            raise _Unusable(
-                UNKNOWN_PROMPT, f"not in the vocabulary: {', '.join(map(repr, words[:5])) or 'a part of it'}"
-            )
+            raise _Unusable(UNKNOWN_PROMPT, lambda: f"not in the vocabulary: {self._unknown_words(text)}")
         limit = self.reading.vocabulary
         if limit is not None and any(token >= limit for token in ids):
             beyond = next(token for token in ids if token >= limit)
@@ -202,6 +199,7 @@ class _Vocabulary:
         return self.opened(ids, chat)
 
     def _unknown_words(self, text: str) -> str:
+        self.read(text.split())
         words = [word for word in text.split() if self.has_unknown(word, self.ids(word))]
         return ", ".join(map(repr, words[:5])) or "a part of it"
 

@@ -92,7 +92,8 @@ def _read(path: Path, changed: int, exact: bool) -> Pool:
     found = tuple(examples.values())
     notes = () if read.taken is None else (read.taken,)
     notes += tuple(
-        f"{what} in {count} of {len(found)} rows; mark what must stay as it is exact" for what, count in changes.items()
+        f"{what} in {count} of {len(found)} rows; what must stay as it is can be marked exact"
+        for what, count in changes.items()
     )
     without = sum(example.counterfactual is None for example in found)
     if 0 < without < len(found):

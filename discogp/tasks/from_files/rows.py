@@ -61,7 +61,7 @@ def example_of(row: Row, exact: bool, problems: Problems) -> tuple[Example, str 
         exact=exact or asked.messages is not None,
         messages=asked.messages,
         counterfactual_messages=None if other is None else other.messages,
-        where=f"line {number}",
+        where=f"{problems.unit} {number}",
     )
     return example, change
 
@@ -110,11 +110,8 @@ def _chat(value: Any, column: str) -> Messages:
     if not isinstance(value, list) or not value:
         raise _Wrong(f"column {column!r}: {_wanted('a list of messages', value)}")
     for turn in value:
-        if (
-            not isinstance(turn, dict)
-            or not isinstance(turn.get("role"), str)
-            or not isinstance(turn.get("content"), str)
-        ):
+        parts = [turn.get(key) if isinstance(turn, dict) else None for key in ("role", "content")]
+        if not all(isinstance(part, str) for part in parts):
             raise _Wrong(
                 f"column {column!r}: every message is an object with a text role and a text content, got {_shown(turn)}"
             )
@@ -123,7 +120,7 @@ def _chat(value: Any, column: str) -> Messages:
 
 def _answers(cells: Mapping[str, Any], column: str) -> tuple[str, ...]:
     value = cells.get(column)
-    given = value if isinstance(value, list) else [value]
+    given: list[Any] = value if isinstance(value, list) else [value]
     if not given or not all(isinstance(answer, str) and answer for answer in given):
         raise _Wrong(f"column {column!r}: {_wanted('one answer or several', value)}")
     return tuple(dict.fromkeys(given))
