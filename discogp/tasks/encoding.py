@@ -19,6 +19,7 @@ from discogp.errors import TaskError
 from discogp.tasks.base import Example, Messages
 from discogp.tasks.chat import Refused, render
 from discogp.tasks.encoded import Prompts, Row
+from discogp.tasks.fitting import has_unknown, unknown_words
 from discogp.tasks.opening import opening
 from discogp.tasks.spacing import runs_on
 from discogp.terms import Answers, Bos
@@ -169,7 +170,6 @@ class _Vocabulary:
         self._ids: dict[str, list[int]] = {}
         self.reading = reading
         self.unknown: int | None = getattr(tokenizer, "unk_token_id", None)
-        self._unknown_text: str | None = getattr(tokenizer, "unk_token", None)
 
     def read(self, texts: Iterable[str]) -> None:
         """Encode all texts in one call, which is much quicker than one call each."""
@@ -191,24 +191,15 @@ class _Vocabulary:
         """The ids of a prompt with its opening token; _Unusable, naming words, if the tokenizer lacks some."""
         ids = self.ids(text)
         if self.has_unknown(text, ids):
-            raise _Unusable(UNKNOWN_PROMPT, lambda: f"not in the vocabulary: {self._unknown_words(text)}")
+            raise _Unusable(UNKNOWN_PROMPT, lambda: f"not in the vocabulary: {unknown_words(text, self._tokenizer)}")
         limit = self.reading.vocabulary
         if limit is not None and any(token >= limit for token in ids):
             beyond = next(token for token in ids if token >= limit)
             raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
         return self.opened(ids, chat)
 
-    def _unknown_words(self, text: str) -> str:
-        self.read(text.split())
-        words = [word for word in text.split() if self.has_unknown(word, self.ids(word))]
-        return ", ".join(map(repr, words[:5])) or "a part of it"
-
     def has_unknown(self, text: str, ids: list[int]) -> bool:
-        """Whether a word is unknown. Some byte-level tokenizers name an ordinary special token (the one that opens a
-        text) as "unknown"; where it was written, it is meant."""
-        if self.unknown is None or self.unknown not in ids:
-            return False
-        return ids.count(self.unknown) > (text.count(self._unknown_text) if self._unknown_text else 0)
+        return has_unknown(text, ids, self._tokenizer)
 
     def answer(self, example: Example, answer: str) -> list[int]:
         """The tokens that `answer` is after its prompt; _Unusable if it cannot be read there, or is not to be."""
