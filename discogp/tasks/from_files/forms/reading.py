@@ -48,7 +48,7 @@ def read_rows(path: Path, problems: Problems) -> Rows:
         problems.refuse_if_empty(0)
     rows = [(line, row) for line, cells in table.rows if (row := _named(line, cells, problems)) is not None]
     form, others = _form(table, rows, what, problems)
-    return Rows(_converted(rows, form, problems), _taken(path, table, form, others))
+    return Rows(_converted(rows, form, table.separated, problems), _taken(path, table, form, others))
 
 
 def _table(path: Path, what: str, problems: Problems) -> Table:
@@ -117,7 +117,7 @@ def _no_form(columns: Collection[str], line: int, table: Table, what: str, unit:
     )
 
 
-def _converted(rows: Sequence[Row], form: Form, problems: Problems) -> Iterator[Row]:
+def _converted(rows: Sequence[Row], form: Form, separated: bool, problems: Problems) -> Iterator[Row]:
     for line, cells in rows:
         if missing := form.missing(cells):
             problems.add(line, f"no column {', '.join(missing)}")
@@ -127,6 +127,12 @@ def _converted(rows: Sequence[Row], form: Form, problems: Problems) -> Iterator[
         except Unfit as error:
             problems.add(line, str(error))
             continue
+        if separated:
+            row |= {
+                name: str(row[name]).split("|")
+                for name in ("correct", "wrong")
+                if type(row.get(name)) is str and row[name]
+            }
         if fault := _unasked(row):
             problems.add(line, fault)
         else:
@@ -140,7 +146,7 @@ def _unasked(row: Cells) -> str | None:
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and len(item) > LONGEST_LINE:
                 return f"column {name!r}: {len(item):,} letters; a text may have at most {LONGEST_LINE:,}"
-            if isinstance(item, list | dict):
+            if isinstance(item, list | dict) and not (name == "counterfactual" and "messages" in row):
                 return f"column {name!r}: a text needed, got {shown(value)}"
     return None
 

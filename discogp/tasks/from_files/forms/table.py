@@ -27,6 +27,8 @@ class Table:
     rows: list[tuple[int, dict[str, Any]]]
     columns: tuple[str, ...] | None = None
     layout: str | None = None
+    separated: bool = False
+    """Whether a cell is a text with several values in it."""
 
 
 def csv_table(text: Text, what: str, tabs: bool, problems: Problems) -> Table:
@@ -76,7 +78,7 @@ def csv_table(text: Text, what: str, tabs: bool, problems: Problems) -> Table:
     layout = (
         None if separator == "," else f"a table with {_SEPARATORS.get(separator, repr(separator))} between its columns"
     )
-    return Table(rows, tuple(name for name in columns if name), layout)
+    return Table(rows, tuple(name for name in columns if name), layout, separated=True)
 
 
 def _separator(header: str, tabs: bool) -> str:
