@@ -99,7 +99,7 @@ class LreRelation:
             examples.append(Example(prompt, None, answers, others[right], group=right[0]))
         several = sum(len(right) > 1 for right in found.facts.values())
         notes = (f"{self.name}: of {several} subjects several objects are right",) if several else ()
-        return Pool(tuple(examples), dict(found.dropped), (*notes, *found.notes), paired=True)
+        return Pool(tuple(examples), dict(found.dropped), (*notes, *found.notes), paired=True, files=(path,))
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
