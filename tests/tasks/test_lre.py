@@ -74,6 +74,9 @@ def test_a_subject_may_have_braces_and_white_space_around_it(tmp_path: Path) -> 
 def test_names_that_are_escaped_twice_are_read_as_meant(tmp_path: Path) -> None:
     found = pool(tmp_path, written(samples=[*SAMPLES, {"subject": "Brazil", "object": "Bras\\u00edlia"}]))
     assert found.examples[-1].correct == (" Brasília",)
+    found = pool(tmp_path, written(samples=[*SAMPLES, {"subject": "\\ud83d\\ude00", "object": "\\ud83d"}]))
+    assert "😀" in found.examples[-1].prompt
+    assert found.examples[-1].correct == (" �",)
     assert "1 names were escaped twice" in " ".join(found.notes)
 
 
@@ -82,6 +85,7 @@ def test_names_that_are_escaped_twice_are_read_as_meant(tmp_path: Path) -> None:
     [
         ({"subject": "Oslo"}, "the field 'object' must be a name, got None"),
         ({"subject": "", "object": "x"}, "the field 'subject' must be a name, got ''"),
+        ({"subject": "a", "object": "\ud83d"}, "half a letter"),
         ({"subject": ["a"] * 9, "object": 5}, r"the field 'subject' must be a name, got \['a', 'a', 'a', …\].* got 5"),
         ("Oslo", "an object with a subject and an object needed"),
     ],

@@ -139,7 +139,7 @@ def _read(path: Path, changed: int) -> _Relation:
         pair = texts_of(sample, ("subject", "object"), "a name", line, problems)
         if pair is None:
             continue
-        subject, object_ = (_ESCAPED.sub(lambda found: chr(int(found[1], 16)), name) for name in pair)
+        subject, object_ = map(_unescaped, pair)
         escaped += (subject, object_) != pair
         known = facts.setdefault(subject, {})
         repeats += object_ in known
@@ -152,6 +152,11 @@ def _read(path: Path, changed: int) -> _Relation:
         problems.dropped + Counter({REPEATED: repeats}),
         (*notes, *problems.notes()),
     )
+
+
+def _unescaped(name: str) -> str:
+    halves = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name)
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _template(document: Mapping[str, Any], what: str) -> str:
