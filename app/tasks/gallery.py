@@ -18,13 +18,14 @@ from discogp import paths
 from discogp.errors import TaskError
 from discogp.models.registry import list_models
 from discogp.tasks import Example, SplitSizes, Task, get_task, list_tasks, option_names
+from discogp.tasks.from_files.lines import MOST_BYTES
 
 if TYPE_CHECKING:
     from discogp.prompts.task_check import TaskCheck
 
 PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL", "lre": "LRE"}
 _SHOWN_ANSWERS = 4
-_LARGEST_UPLOAD = 50_000_000
+_LARGEST_UPLOAD = MOST_BYTES
 
 
 def model() -> str | None:

@@ -36,7 +36,7 @@ for tab, family in zip(published, gallery.PUBLISHED, strict=True):
             key=f"tasks_data_{family}",
             persist_state="session",
             placeholder=f"~/data/{family}",
-            help="The published .jsonl files, on this machine.",
+            help="The published files, on this machine.",
         ).strip()
         names = gallery.in_family(family)
         name = st.selectbox(
@@ -47,10 +47,11 @@ for tab, family in zip(published, gallery.PUBLISHED, strict=True):
 
 with yours:
     st.markdown(
-        "A CSV or JSON-lines file with the columns `prompt`, `correct` and `wrong`, and if you like `counterfactual` "
-        "and `group`. Several answers: `|` between them in CSV, a list in JSON lines."
+        "A CSV or JSON file with the columns `prompt` (or a chat, `messages`), `correct` and `wrong`, and if you like "
+        "`counterfactual`, `group` and `exact`. Several answers: `|` between them in CSV, a list in JSON. Files of EAP-IG, "
+        "auto-circuit and MIB, and what pandas writes, are read as they are."
     )
-    file = st.file_uploader("Task file", type=["csv", "jsonl", "json"])
+    file = st.file_uploader("Task file", type=["csv", "tsv", "jsonl", "ndjson", "json", "parquet"])
     if file is not None and model is not None:
         try:
             path = gallery.keep_upload(file.name, file.getvalue())
