@@ -21,6 +21,8 @@ UNREADABLE = "the row cannot be read"
 LONGEST_LINE = 100_000
 # What a page takes as well; read in seconds, and in memory some twenty times as large.
 MOST_BYTES = 50_000_000
+# Bytes say little about files of very many very short lines or rows.
+MOST_ROWS, _MOST_LINES = 500_000, 5_000_000
 _MOST_DIGITS = 1000
 _PACKED = {b"\x1f\x8b": "packed (gzip)", b"PK\x03\x04": "a zip archive or a spreadsheet", b"%PDF": "a PDF"}
 
@@ -119,6 +121,8 @@ def as_text(raw: bytes, what: str) -> Text:
     raw = raw.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     # A carriage return alone ends a line only in files that have no other line ends; elsewhere it is part of a text.
     pieces = raw.split(b"\n" if b"\n" in raw else b"\r")
+    if len(pieces) > _MOST_LINES:
+        raise TaskError(f"{what} has {len(pieces):,} lines; at most {_MOST_LINES:,} are read; give a part of it")
     bad = {number: why for number, line in enumerate(pieces, start=1) if (why := _no_text(line))}
     # A line is decoded by itself, so that one bad byte spoils no other line.
     return Text([line.decode("utf-8", "replace").replace("\0", "\ufffd") for line in pieces], bad)
@@ -136,6 +140,12 @@ def read_text_lines(path: Path, what: str, problems: Problems) -> list[str]:
             problems.add(number, why)
             lines[number - 1] = ""
     return lines
+
+
+def check_rows(count: int, what: str) -> None:
+    """TaskError if there are more rows than are read."""
+    if count > MOST_ROWS:
+        raise TaskError(f"{what} has more than {MOST_ROWS:,} rows; give a part of it")
 
 
 def too_long(line: str) -> str | None:
@@ -211,6 +221,25 @@ DECODER = json.JSONDecoder(
 )
 
 
+def shown(value: Any) -> str:
+    """A value in an error, short whatever it is: a long or deep one is not written out first."""
+    return _short(value, 2)[:80]
+
+
+def _short(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:57]}…")
+    if isinstance(value, list):
+        return (
+            "a list"
+            if depth == 0
+            else f"[{', '.join(_short(item, depth - 1) for item in value[:3])}{', …' * (len(value) > 3)}]"
+        )
+    if isinstance(value, Mapping):
+        return "an object"
+    return repr(value)
+
+
 def texts_of(
     row: Mapping[str, Any], keys: Sequence[str], what: str, number: int, problems: Problems
 ) -> tuple[str, ...] | None:
@@ -220,5 +249,5 @@ def texts_of(
     if len(found) == len(keys):
         return tuple(found)
     bad = [(key, v) for key, v in zip(keys, values, strict=True) if not isinstance(v, str) or not v.strip()]
-    problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {v!r:.60}" for key, v in bad))
+    problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {shown(v)}" for key, v in bad))
     return None

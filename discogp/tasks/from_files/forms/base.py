@@ -57,7 +57,7 @@ def register(name: str, form: Form) -> Form:
 
 def column_name(name: str) -> str:
     """The name that a column goes by, however it is written: "Correct IDX " is `correct_idx`."""
-    return re.sub(r"[\s\-_]+", "_", name.strip().lower())
+    return re.sub(r"[\s\-_]+", "_", name.strip(' \t"').lower())
 
 
 def first_of(cells: Mapping[str, Any], names: str) -> Any:
@@ -81,22 +81,3 @@ def listed(value: Any) -> list[Any]:
 def kept(cells: Mapping[str, Any], **converted: Any) -> Cells:
     """The converted columns, and those that are called as ours and have not been converted."""
     return {name: cells[name] for name in OPTIONAL if name in cells} | converted
-
-
-def shown(value: Any) -> str:
-    """A value in an error, short whatever it is: a long or deep one is not written out first."""
-    return _short(value, 2)[:80]
-
-
-def _short(value: Any, depth: int) -> str:
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else f"{value[:57]}…")
-    if isinstance(value, list):
-        return (
-            "a list"
-            if depth == 0
-            else f"[{', '.join(_short(item, depth - 1) for item in value[:3])}{', …' * (len(value) > 3)}]"
-        )
-    if isinstance(value, Mapping):
-        return "an object"
-    return repr(value)

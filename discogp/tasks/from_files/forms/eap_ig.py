@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from discogp.tasks.from_files.forms.base import Cells, Form, Unfit, first_of, kept, listed, register, shown
+from discogp.tasks.from_files.forms.base import Cells, Form, Unfit, first_of, kept, listed, register
+from discogp.tasks.from_files.lines import shown
 from discogp.tasks.token_id import TokenId
 
 _CORRUPTED = "corrupted|corrupt"

@@ -10,13 +10,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from discogp.errors import TaskError
-from discogp.tasks.from_files.forms.base import FORMS, column_name, shown
+from discogp.tasks.from_files.forms.base import FORMS, column_name
 from discogp.tasks.from_files.forms.table import Table
-from discogp.tasks.from_files.lines import DECODER, Problems, Text, json_objects, too_long
+from discogp.tasks.from_files.lines import DECODER, Problems, Text, check_rows, json_objects, shown, too_long
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # The first of these is meant where an object has several lists of rows.
@@ -59,7 +59,7 @@ class _Document:
     def _expect(self, place: int, marks: str) -> str:
         mark = self._text[place : place + 1]
         if not mark or mark not in marks:
-            raise json.JSONDecodeError(f"Expecting {' or '.join(map(repr, marks))}", self._text, place)
+            raise json.JSONDecodeError(f"{' or '.join(map(repr, marks))} expected", self._text, place)
         return mark
 
     def _list(self, place: int) -> tuple[Listing, int]:
@@ -71,6 +71,7 @@ class _Document:
             line = self.line(place)
             value, place = DECODER.raw_decode(self._text, place)
             items.append((line, value))
+            check_rows(len(items), self._what)
             place = self._skip(place)
             if self._expect(place, ",]") == "]":
                 return Listing(tuple(items)), place + 1
@@ -85,6 +86,7 @@ class _Document:
             self._expect(place, '"')
             line = self.line(place)
             key, place = DECODER.raw_decode(self._text, place)
+            check_rows(len(found), self._what)
             if key in found:
                 raise TaskError(f"{self._what}, line {line}: the key {key[:60]!r} is there twice; keep one")
             place = self._skip(place)
@@ -106,32 +108,48 @@ def json_table(text: Text, what: str, by_lines: bool, problems: Problems) -> Tab
     TaskError, with line and column, if it is neither that nor one JSON value; if that has no rows; or if a key is
     there twice. A row that cannot be read is told to `problems`.
     """
-    failure: TaskError
+    try:
+        return _of(read_document(text, what), what, problems)
+    except NotJsonError:
+        if not _by_lines(text, by_lines):
+            raise
+    return Table(list(_lines(text, what, problems)))
+
+
+class NotJsonError(TaskError):
+    """A text that is no JSON value, or more than one."""
+
+
+def read_document(text: Text, what: str) -> Any:
+    """The one JSON value that a text is: a Listing, a dict whose lists are Listings, or a plain value.
+
+    NotJsonError, with line and column, if it is none; TaskError if a key is there twice.
+    """
+    if text.bad:
+        number, why = next(iter(text.bad.items()))
+        raise NotJsonError(f"{what}, line {number}: {why}")
     try:
         value, whole = _Document("\n".join(text.lines), what).read()
-        if whole and not text.bad:
-            return _of(value, what, problems)
-        number, why = next(iter(text.bad.items()), (1, "several JSON values; give a list of objects, or one a line"))
-        failure = TaskError(f"{what}, line {number}: {why}")
     except json.JSONDecodeError as error:
-        failure = TaskError(
+        raise NotJsonError(
             f"{what}, line {error.lineno}: not JSON ({error.msg} at column {error.colno}); give a list of objects, or "
             "one object a line"
-        )
-    except RecursionError:
-        failure = TaskError(f"{what}: JSON nested too deeply; give a list of flat objects")
-    if _by_lines(text, by_lines):
-        return Table(list(_lines(text, problems)))
-    raise failure
+        ) from error
+    except RecursionError as error:
+        raise NotJsonError(f"{what}: JSON nested too deeply; give a list of flat objects") from error
+    if not whole:
+        raise NotJsonError(f"{what} has several JSON values; give a list of objects, or one object a line")
+    return value
 
 
 def _by_lines(text: Text, named_so: bool) -> bool:
-    first = next((line.strip() for line in text.lines if line.strip()), "")
-    return first[:1] != "[" and (named_so or first.endswith("}"))
+    filled = list(islice((line.strip() for line in text.lines if line.strip()), 2))
+    return filled[0][:1] != "[" and (named_so or (len(filled) > 1 and filled[0].endswith("}")))
 
 
-def _lines(text: Text, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(text: Text, what: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = list(text.lines)
+    check_rows(len(lines), what)
     for number, line in enumerate(lines, start=1):
         if why := text.bad.get(number) or too_long(line):
             problems.add(number, why)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from discogp.tasks.from_files.forms.base import Cells, Form, Unfit, kept, register, shown
+from discogp.tasks.from_files.forms.base import Cells, Form, Unfit, kept, register
+from discogp.tasks.from_files.lines import shown
 
 _SUFFIX = "_counterfactual"
 # What the circuit track takes, task by task; another one where a row lacks them.

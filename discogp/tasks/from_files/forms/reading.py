@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from discogp.errors import TaskError
-from discogp.tasks.from_files.forms.base import FORMS, OPTIONAL, Cells, Form, Row, Unfit, column_name, shown
+from discogp.tasks.from_files.forms.base import FORMS, OPTIONAL, Cells, Form, Row, Unfit, column_name
 from discogp.tasks.from_files.forms.json_table import json_table
 from discogp.tasks.from_files.forms.own import OWN
 from discogp.tasks.from_files.forms.parquet import MAGIC, parquet_table
 from discogp.tasks.from_files.forms.table import Table, csv_table
-from discogp.tasks.from_files.lines import LONGEST_LINE, Problems, as_text, read_bytes
+from discogp.tasks.from_files.lines import LONGEST_LINE, Problems, as_text, read_bytes, shown
 
 WHAT = "task file"
 # Columns of published data that have a task of their own.

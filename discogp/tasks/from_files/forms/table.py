@@ -11,10 +11,11 @@ from typing import Any
 
 from discogp.errors import TaskError
 from discogp.tasks.from_files.forms.base import FORMS, column_name
-from discogp.tasks.from_files.lines import Problems, Text, too_long
+from discogp.tasks.from_files.lines import Problems, Text, check_rows, too_long
 
 # A field that runs over more lines has lost its closing quotation mark: the search for it stops here.
 _MOST_LINES_OF_A_ROW = 200
+_MOST_UNCLOSED = 1000
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -55,11 +56,16 @@ def csv_table(text: Text, what: str, tabs: bool, problems: Problems) -> Table:
             f"{what}, line {number}: the column {', '.join(repeated)} is there twice; keep one, or rename one"
         )
     rows: list[tuple[int, dict[str, Any]]] = []
-    for number, end, record in records:
+    unclosed = 0
+    for count, (number, end, record) in enumerate(records):
+        check_rows(count, what)
         if bad := [n for n in range(number, end + 1) if n in text.bad]:
             problems.add(bad[0], text.bad[bad[0]])
         elif isinstance(record, str):
             problems.add(number, record)
+            unclosed += "unexpected end" in record
+            if unclosed > _MOST_UNCLOSED:
+                raise TaskError(f"{what}: more than {_MOST_UNCLOSED:,} texts lack the quotation mark that ends them")
         elif len(record) != len(columns):
             if record and "".join(record).strip():
                 named = _SEPARATORS.get(separator, f"{separator!r} in them")
@@ -96,6 +102,9 @@ def _records(text: Text, start: int, separator: str) -> Iterator[tuple[int, int,
     """
     place, count = start, len(text.lines)
     while place < count:
+        if not text.lines[place]:
+            place += 1
+            continue
         last = min(place + _MOST_LINES_OF_A_ROW, count)
         reader = csv.reader((f"{text.lines[n]}\n" for n in range(place, last)), delimiter=separator, strict=True)
         if why := too_long(text.lines[place]):
