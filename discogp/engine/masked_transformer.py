@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 class MaskedTransformer:
     """A loaded model and its computation graph. Immutable: masks are arguments, parameters are never written to."""
 
-    def __init__(self, weights: ModelWeights, name: str, tokenizer: Any = None, bos_id: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: ModelWeights,
+        name: str,
+        tokenizer: Any = None,
+        bos_id: int | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self.weights = weights
         self.config = weights.config
         shape = weights.config
@@ -43,16 +50,19 @@ class MaskedTransformer:
         self.name = name
         self.tokenizer = tokenizer
         self.bos_id = bos_id
+        self.notes = notes
+        """In what its files differ from it without changing a logit: to be told with whatever it computes."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> MaskedTransformer:
-        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id)
+        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id, checkpoint.notes)
 
     def in_precision(self, precision: Precision) -> MaskedTransformer:
         """This model, or a copy of it whose weights and activations are bf16."""
         if precision == "fp32":
             return self
-        return MaskedTransformer(self.weights.to(dtype=torch.bfloat16), self.name, self.tokenizer, self.bos_id)
+        weights = self.weights.to(dtype=torch.bfloat16)
+        return MaskedTransformer(weights, self.name, self.tokenizer, self.bos_id, self.notes)
 
     @property
     def device(self) -> torch.device:

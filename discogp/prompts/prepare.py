@@ -146,7 +146,7 @@ def prepare(
         chance=max(guess.uniform, guess.majority),
         dropped=dict(dropped),
         held_out=splits.held_out,
-        notes=tuple(notes),
+        notes=(*model.notes, *notes),
         only_known=only_known,
         need_counterfactual=need_counterfactual,
         sizes=sizes,
