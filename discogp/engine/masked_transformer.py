@@ -38,6 +38,7 @@ class MaskedTransformer:
         name: str,
         tokenizer: Any = None,
         bos_id: int | None = None,
+        notes: tuple[str, ...] = (),
         bos: Bos = "auto",
     ) -> None:
         self.weights = weights
@@ -50,20 +51,21 @@ class MaskedTransformer:
         self.name = name
         self.tokenizer = tokenizer
         self.bos_id = bos_id
+        self.notes = notes
+        """In what its files differ from it without changing a logit: to be told with whatever it computes."""
         self.bos: Bos = bos
         """Where the token `bos_id` stands, for tasks that do not say."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> MaskedTransformer:
-        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id)
+        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id, checkpoint.notes)
 
     def in_precision(self, precision: Precision) -> MaskedTransformer:
         """This model, or a copy of it whose weights and activations are bf16."""
         if precision == "fp32":
             return self
-        return MaskedTransformer(
-            self.weights.to(dtype=torch.bfloat16), self.name, self.tokenizer, self.bos_id, self.bos
-        )
+        weights = self.weights.to(dtype=torch.bfloat16)
+        return MaskedTransformer(weights, self.name, self.tokenizer, self.bos_id, self.notes, self.bos)
 
     @property
     def device(self) -> torch.device:

@@ -198,8 +198,7 @@ def prepare(
             dropped.update({NO_COUNTERFACTUAL: alone} if alone else {})
         if need_counterfactual and prompts.counterfactual is None:
             raise _no_counterfactuals(task)
-        if len(examples) < size:
-            notes.append(f"{task.name} has {len(examples)} {name} prompts for the {size} asked for")
+        notes += [f"{task.name} has {len(examples)} {name} prompts, not {size}"] if len(examples) < size else []
         chosen.append(prompts)
     accuracy = right / sum(map(len, asked))
     guess = chance(joined(asked))
@@ -212,7 +211,7 @@ def prepare(
         chance=max(guess.uniform, guess.majority),
         dropped=dict(dropped),
         held_out=stock.splits.held_out,
-        notes=tuple(notes),
+        notes=(*model.notes, *notes),
         only_known=only_known,
         need_counterfactual=need_counterfactual,
         sizes=sizes,
