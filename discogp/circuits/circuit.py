@@ -33,7 +33,7 @@ class Circuit:
     weight_masks: name of a weight as in `discogp.engine.masks` -> bool array of its shape, or None if all are kept;
     `unmasked_weights`: how many weights of attention and MLP no mask covers, because only some layers, components or
     units were searched: they stay, in the complement too. `searched` says what the search masked, hence what a
-    complement reverses.
+    complement reverses. `notes`: what there is to say of the file that it was read from; they are not saved.
     """
 
     graph: ComputationGraph
@@ -44,6 +44,7 @@ class Circuit:
     searched: Searched = "edges"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     unmasked_weights: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_edges = self.graph.n_edges
@@ -78,7 +79,7 @@ class Circuit:
     @cached_property
     def edges(self) -> tuple[str, ...]:
         """Names of the kept edges, in the graph's order."""
-        return tuple(self.graph.edges[i].name for i in np.flatnonzero(self.edge_mask))
+        return tuple(edge.name for edge in self.graph.edges_at(np.flatnonzero(self.edge_mask)))
 
     @property
     def n_edges(self) -> int:
@@ -135,4 +136,4 @@ class Circuit:
         kept = np.flatnonzero(self.edge_mask)
         if self.edge_scores is not None:
             kept = kept[np.argsort(-self.edge_scores[kept], kind="stable")]
-        return tuple(self.graph.edges[i] for i in kept[:k])
+        return self.graph.edges_at(kept[:k])

@@ -187,7 +187,7 @@ def test_an_empty_circuit_exports(format: str, theme) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_hostile_names_stay_text(format: str) -> None:
-    circuit = a_circuit(model=HOSTILE, task=HOSTILE, metrics={HOSTILE: HOSTILE, "full": {"accuracy": HOSTILE}})
+    circuit = a_circuit(model=HOSTILE, task=HOSTILE, metrics={HOSTILE: HOSTILE, "full": {HOSTILE: 0.5}})
     content = render(circuit, format)
     assert content
     if format == "svg":
