@@ -18,6 +18,9 @@ from discogp.circuits.graph import ComputationGraph, Edge
 from discogp.errors import ConfigError, GraphError
 from discogp.terms import Ablation, Searched
 
+# A circuit with this `score_kind` in its provenance has scores that matter by their size; the sign is a direction.
+ATTRIBUTION = "attribution"
+
 
 def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     copy = np.array(array, dtype=dtype)
@@ -110,6 +113,18 @@ class Circuit:
         kept, total = self.n_weights
         return kept / max(total, 1)
 
+    @property
+    def score_kind(self) -> str:
+        """`logit` of a mask or the like, where higher is more certainly kept, or `attribution`, where larger is."""
+        return ATTRIBUTION if self.provenance.get("score_kind") == ATTRIBUTION else "logit"
+
+    @property
+    def importance(self) -> NDArray[np.float32] | None:
+        """[E] what edges are ranked by: the scores, or their size if they are attributions; None without scores."""
+        if self.edge_scores is None or self.score_kind != ATTRIBUTION:
+            return self.edge_scores
+        return np.abs(self.edge_scores)
+
     def without(self, names: Iterable[str]) -> Self:
         """A new circuit with these edges off. A node's name stands for every edge into and out of it."""
         mask = self.edge_mask.copy()
@@ -131,8 +146,8 @@ class Circuit:
         return replace(self, edge_mask=edges, edge_scores=scores, weight_masks=weights)
 
     def strongest(self, k: int | None = None) -> tuple[Edge, ...]:
-        """The kept edges by falling score (graph order where there are none or they tie), at most k of them."""
+        """The kept edges by falling importance (graph order where there is none or they tie), at most k of them."""
         kept = np.flatnonzero(self.edge_mask)
-        if self.edge_scores is not None:
-            kept = kept[np.argsort(-self.edge_scores[kept], kind="stable")]
+        if self.importance is not None:
+            kept = kept[np.argsort(-self.importance[kept], kind="stable")]
         return tuple(self.graph.edges[i] for i in kept[:k])

@@ -110,16 +110,21 @@ def as_json(value: Any, where: str) -> Any:
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path) -> str:
+def read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
             raise ArtifactError(f"{path} has {size:,} bytes; a circuit JSON has at most {MAX_JSON_BYTES:,}")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"{path} is not UTF-8 text, so it is no circuit JSON: {error.reason}") from error
+        return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path} is not UTF-8 text, so it is no circuit JSON: {error.reason}") from error
 
 
 def _refuse_constant(name: str) -> Any:
