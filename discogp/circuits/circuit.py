@@ -6,6 +6,7 @@ In a mask, 1 (True) keeps the edge, 0 replaces what it carries by the ablation's
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discogp.circuits.graph import ComputationGraph, Edge
+from discogp.circuits.networks import from_network, to_networkx, to_pyvis
 from discogp.errors import ConfigError, GraphError
 from discogp.terms import Ablation, Searched
 
@@ -151,3 +153,41 @@ class Circuit:
         if self.importance is not None:
             kept = kept[np.argsort(-self.importance[kept], kind="stable")]
         return tuple(self.graph.edges[i] for i in kept[:k])
+
+    def to_networkx(self, most: int | None = None) -> Any:
+        """A networkx `MultiDiGraph` of the kept edges (or the strongest `most`), with labels, colours, scores, ranks.
+
+        Keys of edges are their names. `Circuit.from_networkx` makes a circuit of it again, without weight masks.
+        """
+        about: dict[str, Any] = {"ablation": self.ablation, "searched": self.searched, "provenance": self.provenance}
+        if self.weight_masks is not None:
+            about["weight_masks_left_out"] = {"density": self.weight_density}
+        return to_networkx(self.graph, self.strongest(most), self.edge_scores, about)
+
+    def to_pyvis(self, most: int | None = None, **options: Any) -> Any:
+        """A pyvis `Network` of the same; `options` are those of `Network`. `show` or `write_html` draw it."""
+        return to_pyvis(self.to_networkx(most), **options)
+
+    @classmethod
+    def from_networkx(cls, network: Any) -> Self:
+        """The circuit of a graph that `to_networkx` or `to_pyvis` made, after edges were taken out or put in, too.
+
+        An edge that is not in it is off and ranks below every one that is. ArtifactError for edges that are none.
+        """
+        graph, listed, attributes = from_network(network)
+        provenance = attributes.get("provenance", {})
+        if isinstance(provenance, str):
+            provenance = json.loads(provenance)
+        mask = np.zeros(graph.n_edges, dtype=bool)
+        mask[list(listed)] = True
+        given = {index: score for index, score in listed.items() if score is not None}
+        scores = None
+        if given:
+            lowest = min(0.0, *given.values())
+            scores = np.full(graph.n_edges, lowest, dtype=np.float32)
+            scores[list(given)] = list(given.values())
+        searched = attributes.get("searched", "edges")
+        ablation = attributes.get("ablation", "zero")
+        # Without its weight masks, a sheaf is a circuit of edges.
+        searched = "edges" if "weight_masks_left_out" in attributes else searched
+        return cls(graph, mask, scores, None, ablation, searched, provenance)
