@@ -35,6 +35,7 @@ from discogp.circuits.document import (
     told_with,
     write_document,
 )
+from discogp.circuits.foreign.reading import read_circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.circuits.schema import Document
 from discogp.errors import ArtifactError
@@ -74,15 +75,19 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
     return target
 
 
-def load_circuit(folder: str | Path) -> Circuit:
-    """Read a circuit folder, or a single circuit JSON file; ArtifactError says what is wrong with it."""
+def load_circuit(folder: str | Path, graph: ComputationGraph | None = None) -> Circuit:
+    """Read a circuit folder or file; ArtifactError says what is wrong with it.
+
+    Files: a circuit JSON, or one of another program's (`discogp.circuits.foreign`), of which lists of edges need the
+    model's `graph`.
+    """
     path = Path(folder)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
     except OSError as error:
         raise ArtifactError(f"cannot look for a circuit at {str(path)[:200]}: {error.strerror}") from error
     if is_file:
-        return circuit_from_json(read_file(path), source=str(path))
+        return read_circuit(read_file(path), str(path), graph)
     if not is_folder:
         raise ArtifactError(f"there is no circuit at {path}: it needs {CIRCUIT_FILE} and {MASKS_FILE}")
     if not (path / CIRCUIT_FILE).is_file():
