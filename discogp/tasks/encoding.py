@@ -69,6 +69,11 @@ class Encoded:
     first: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def told(self, before: Sequence[str] = ()) -> list[str]:
+        """The notes, and one on the first that were dropped; none that has been told."""
+        first = (f"left out: {'; '.join(self.first)}",) if self.first else ()
+        return [note for note in (*self.notes, *first) if note not in before]
+
 
 class _Unusable(Exception):
     """An example or an answer that the tokenizer cannot express: the reason that is counted, and what it was."""

@@ -708,6 +708,7 @@ TASKS = _of(
 
 _GRAPH = "tests/circuits/test_graph.py"
 _ARTIFACT = "tests/circuits/test_artifact.py"
+_CHECKSUMS = "tests/circuits/test_checksums.py"
 _SPARSITY = "tests/circuits/test_sparsity.py"
 
 CIRCUITS = _of(
@@ -794,7 +795,8 @@ CIRCUITS = _of(
         _ARTIFACT,
     ),
     ("document.py", "return value if math.isfinite(value) else None", "return value", "JSON with NaN", _ARTIFACT),
-    ("document.py", "if len(found) != len(pairs):", "if len(found) > len(pairs):", "an edge twice", _ARTIFACT),
+    ("document.py", "if said is not None and abs(said", "if said is None and abs(said", "densities", _CHECKSUMS),
+    ("artifact.py", "if sorted(stored) == sorted(counted):", "if stored:", "damaged masks open", _CHECKSUMS),
     (
         "artifact.py",
         "return np.unpackbits(bits, count=size)",
@@ -804,7 +806,7 @@ CIRCUITS = _of(
     ),
     (
         "artifact.py",
-        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE})",
+        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE})",
         "foreign = sorted(present - present)",
         "strangers' files are replaced",
         _ARTIFACT,
