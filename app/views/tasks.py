@@ -48,8 +48,8 @@ for tab, family in zip(published, gallery.PUBLISHED, strict=True):
 with yours:
     st.markdown(
         "A CSV or JSON file with the columns `prompt` (or a chat, `messages`), `correct` and `wrong`, and if you like "
-        "`counterfactual`, `group` and `exact`. Several answers: `|` between them in CSV, a list in JSON. Files of EAP-IG, "
-        "auto-circuit and MIB, and what pandas writes, are read as they are."
+        "`counterfactual`, `group` and `exact`. Several answers: `|` between them in CSV, a list in JSON. Files of "
+        "EAP-IG, auto-circuit and MIB, and what pandas writes, are read as they are."
     )
     file = st.file_uploader("Task file", type=["csv", "tsv", "jsonl", "ndjson", "json", "parquet"])
     if file is not None and model is not None:
