@@ -23,7 +23,7 @@ from discogp.tasks.from_files.lines import MOST_BYTES
 if TYPE_CHECKING:
     from discogp.prompts.task_check import TaskCheck
 
-PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL", "lre": "LRE"}
+PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL", "lre": "LRE", "mib": "MIB"}
 _SHOWN_ANSWERS = 4
 _LARGEST_UPLOAD = MOST_BYTES
 

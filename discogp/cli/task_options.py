@@ -20,7 +20,9 @@ def add_task_options(to: argparse.ArgumentParser, default: str | None = None) ->
         metavar="FILE",
         help="CSV or JSON: prompt, correct, wrong, …, or EAP-IG's, auto-circuit's, MIB's",
     )
-    to.add_argument("--data", type=Path, metavar="FOLDER|FILE", help="published data (BLiMP, PARAREL, LRE) of the task")
+    to.add_argument(
+        "--data", type=Path, metavar="FOLDER|FILE", help="published data (BLiMP, PARAREL, LRE, MIB) of the task"
+    )
 
 
 def named_task(options: argparse.Namespace) -> tuple[str, dict[str, Any]] | None:

@@ -537,6 +537,7 @@ EVALUATION = _of(
 _ENCODING = "tests/tasks/test_encoding.py"
 _GENERATORS = "tests/tasks/test_generators.py"
 _CUSTOM = "tests/tasks/test_custom.py"
+_FORMS = "tests/tasks/test_forms.py"
 
 TASKS = _of(
     "tasks",
@@ -696,6 +697,83 @@ TASKS = _of(
         "if 0 < pattern.find",
         "patterns that begin with the subject",
         "tests/tasks/test_pararel.py",
+    ),
+    (
+        "from_files/lines.py",
+        "self.dropped[reason] += 1",
+        "self.dropped[reason] = 1",
+        "lost rows uncounted",
+        _CUSTOM,
+    ),
+    (
+        "from_files/lines.py",
+        "if len(made) == len(pairs):",
+        "if made:",
+        "of a doubled key, the last one asked",
+        _FORMS,
+    ),
+    (
+        "from_files/facts.py",
+        "for other in objects if other not in right)",
+        "for other in objects if other != right[0])",
+        "right answers that count as wrong",
+        "tests/tasks/test_lre.py",
+    ),
+    (
+        "from_files/lre.py",
+        "known[object_] = None",
+        "known.clear() or known.update({object_: None})",
+        "one of several right answers",
+        "tests/tasks/test_lre.py",
+    ),
+    (
+        "from_files/forms/eap_ig.py",
+        "range(year + 1, _LAST_YEAR + 1)]",
+        "range(year, _LAST_YEAR)]",
+        "the year itself counted as later",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/eap_ig.py",
+        'for column in ("correct_idx", "incorrect_idx"))',
+        'for column in ("incorrect_idx", "correct_idx"))',
+        "right and wrong answers exchanged",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/mib.py",
+        "if answer != right:",
+        "if answer:",
+        "a counterfactual with the same answer",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/mib.py",
+        "enumerate(texts) if place != key]",
+        "enumerate(texts) if place > key]",
+        "choices left out",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/table.py",
+        'used = 1 if "unexpected end" in fields else',
+        'used = 9 if "unexpected end" in fields else',
+        "rows lost after a quotation mark",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/json_table.py",
+        "return bisect_right(self._ends, place) + 1",
+        "return bisect_right(self._ends, place)",
+        "faults named by the wrong line",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/reading.py",
+        "if len(fitting) > 1:",
+        "if len(fitting) > 2:",
+        "one of two meanings chosen unsaid",
+        _FORMS,
     ),
     (
         "from_files/lines.py",

@@ -260,6 +260,9 @@ def texts_of(
     row: Mapping[str, Any], keys: Sequence[str], what: str, number: int, problems: Problems
 ) -> tuple[str, ...] | None:
     """The texts under the keys, without white space around them; None, and the row told, if one is no text."""
+    if isinstance(row, Doubled):
+        problems.add(number, row.why)
+        return None
     values = [row.get(key) for key in keys]
     found = [value.strip() for value in values if isinstance(value, str) and value.strip()]
     if len(found) == len(keys):

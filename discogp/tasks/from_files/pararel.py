@@ -18,8 +18,9 @@ from pathlib import Path
 
 from discogp.errors import TaskError
 from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.tasks.from_files.facts import split_facts
 from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines, texts_of
-from discogp.tasks.from_files.pool import Pool, split_pool
+from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
 
 RELATIONS: Mapping[str, str] = {
@@ -103,8 +104,7 @@ class PararelRelation:
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
-        families = ((lambda e: e.prompt, "No subject is in more than one split; answers are."),)
-        return split_pool(self.name, examples, families, sizes, seed)
+        return split_facts(self.name, examples, sizes, seed)
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""

@@ -239,7 +239,7 @@ def _contained(value: dict[str, Any], what: str, problems: Problems) -> Table:
             f"{what} is a JSON object with the keys {named(value) or '(none)'} and {several}; wanted: a list "
             "of objects with the keys prompt, correct, wrong, or such a list under the key prompts"
         )
-    return _listed(value[chosen], what, None if chosen == "prompts" else f"the rows under {chosen!r}", problems)
+    return _listed(value[chosen], what, None if chosen == "prompts" else f"the rows under {shown(chosen)}", problems)
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
