@@ -67,6 +67,7 @@ def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, 
         options.task = options.task or circuit.provenance.get("task")  # the same data, moved elsewhere
     if (named := named_task(options)) is not None:
         recipe["task"], recipe["task_options"] = named
+    recipe |= {} if options.bos is None else {"bos": options.bos}
     ablation = options.ablation or circuit.ablation
     recipe["need_counterfactual"] = ablation == "resample" or recipe.get("need_counterfactual", False)
     data = restore(model, recipe)

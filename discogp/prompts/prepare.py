@@ -18,7 +18,7 @@ from discogp.errors import TaskError
 from discogp.prompts.answers import Chance, chance, full_answers
 from discogp.prompts.reading import reading_of
 from discogp.tasks import PooledTask, Prompts, Splits, SplitSizes, Task, encode, fitted, get_task, paired, task_options
-from discogp.tasks.base import SPLIT_NAMES
+from discogp.tasks.base import FEW, SMALLEST_SPLIT, SPLIT_NAMES
 from discogp.tasks.encoding import Reading
 from discogp.terms import Bos
 
@@ -26,9 +26,6 @@ from discogp.terms import Bos
 NEAR_CHANCE = 0.2
 # Above this share of one right answer, the prompt need not be read.
 CONSTANT = 0.95
-# A share of so few prompts says little: one prompt more or less is a twentieth of it.
-FEW = 20
-SMALLEST_SPLIT = 5
 NO_COUNTERFACTUAL = "no other prompt of the split can be its counterfactual"
 
 
@@ -200,8 +197,7 @@ def prepare(
             raise _no_counterfactuals(task)
         notes += [f"{task.name} has {len(examples)} {name} prompts, not {size}"] if len(examples) < size else []
         chosen.append(prompts)
-    accuracy = right / sum(map(len, asked))
-    guess = chance(joined(asked))
+    accuracy, guess = right / sum(map(len, asked)), chance(joined(asked))
     notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
     return TaskData(
         *chosen,

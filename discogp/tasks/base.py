@@ -18,6 +18,9 @@ from discogp.errors import TaskError
 from discogp.registry import Registry
 
 SPLIT_NAMES = ("train", "validation", "test")
+FEW = 20
+"""Fewer prompts than these say little: one more or less is a twentieth of every share."""
+SMALLEST_SPLIT = 5
 
 
 Messages = tuple[tuple[str, str], ...]

@@ -61,6 +61,11 @@ class Prompts:
         """Long[b]: the position whose logits predict the answer."""
         return self.lengths - 1
 
+    def answers(self, place: int, side: str) -> list[list[int]]:
+        """The token ids of one prompt's answers, of the side "correct" or "wrong"."""
+        ids = getattr(self, side)[place]
+        return [[token] for token in ids[ids >= 0].tolist()]
+
     def subset(self, indices: Sequence[int] | Tensor) -> Prompts:
         """Those prompts in that order, with padding cut to the longest of them. IndexError outside the range."""
         chosen = [int(i) for i in indices]

@@ -112,7 +112,7 @@ def _words(path: Path, value: Any, problems: Problems) -> list[str]:
         found += text or ()
     if len(found := list(dict.fromkeys(found))) < 2:
         raise TaskError(
-            f"{_what(path)} must be a JSON list of two different texts or more; give a file of github.com/aaronmueller/MIB"
+            f"{_what(path)} must be a JSON list of two different texts or more; get it from github.com/aaronmueller/MIB"
         )
     return found
 
