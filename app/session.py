@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import streamlit as st
 
-from app.catalogue import Entry, entries
+from app.catalogue import Entry, entries, state_of
 from app.explore.toggles import History
 from app.loader import Loader
 from discogp.circuits.circuit import Circuit
@@ -43,18 +43,17 @@ def loader() -> Loader:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _circuit(folder: str, changed: int) -> Circuit:
+def _circuit(folder: str, state: tuple[tuple[int, int], ...]) -> Circuit:
     from discogp.circuits.artifact import load_circuit
 
     return load_circuit(folder)
 
 
 def open_circuit(entry: Entry) -> Circuit:
-    """ArtifactError for a broken folder. Read anew when its file has changed."""
+    """ArtifactError for a broken folder. Read anew when its files have changed."""
     if (uploaded := uploads().get(entry.id)) is not None:
         return uploaded
-    file = entry.folder / "circuit.json"
-    return _circuit(str(entry.folder), file.stat().st_mtime_ns if file.exists() else 0)
+    return _circuit(str(entry.folder), state_of(entry.folder))
 
 
 def uploads() -> dict[str, Circuit]:

@@ -104,6 +104,9 @@ def main(folder: Path) -> int:
         with FileLock(store.root / ".turn"):
             if store.cancel_file(run_id).exists():
                 raise _Cancelled
+            run = store.read(run_id)
+            if not run.live:  # another worker of the same run has ended it meanwhile
+                return 0
             work(store, store.update(run_id, state="running"))
         store.finish(run_id, "done")
     except (_Cancelled, KeyboardInterrupt):

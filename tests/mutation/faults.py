@@ -792,7 +792,7 @@ CIRCUITS = _of(
     ),
     (
         "artifact.py",
-        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE})",
+        "foreign = sorted(present - set(FILES))",
         "foreign = sorted(present - present)",
         "strangers' files are replaced",
         _ARTIFACT,
