@@ -176,7 +176,8 @@ class Seal(Enum):
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same with a checksum of itself, by which `unsealed` knows damage."""
-    return {**data, SEAL: _digest(data)}
+    content = {name: value for name, value in data.items() if name != SEAL}
+    return {**content, SEAL: _digest(content)}
 
 
 def unsealed(data: Mapping[str, Any]) -> tuple[dict[str, Any], Seal]:

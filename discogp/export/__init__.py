@@ -13,7 +13,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.drawing.palette import PALETTES, Theme
 from discogp.errors import ArtifactError
 from discogp.export.base import FORMATS, Wanted
-from discogp.paths import replaced_file
+from discogp.paths import check_writable, replaced_file
 
 __all__ = ["FORMATS", "export", "render"]
 
@@ -65,6 +65,7 @@ def export(
         raise ArtifactError(f"{target} is a folder; give the name of a file, such as {target / f'circuit.{format}'}")
     if not parent:
         raise ArtifactError(f"there is no folder {target.parent} to write {target.name} into; make it first")
+    check_writable(target)
     content = render(circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title)
     try:
         with replaced_file(target) as temporary:

@@ -388,7 +388,12 @@ METHOD = _of(
 
 SEARCH = _of(
     "search",
-    ("checkpoint.py", 'if data.get("checksum") != _sum(data["state"]):', 'if data.get("checksum") is None:', "damage"),
+    (
+        "checkpoint.py",
+        'if not older and data.get("sha256") !=',
+        'if not older and not data.get("sha256") or None ==',
+        "damage",
+    ),
     (
         "checkpoint.py",
         "with replaced_file(self.path, sync=True) as temporary, temporary.open",
