@@ -22,7 +22,7 @@ from discogp.tasks import Example, SplitSizes, Task, get_task, list_tasks, optio
 if TYPE_CHECKING:
     from discogp.prompts.task_check import TaskCheck
 
-PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL"}
+PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL", "lre": "LRE"}
 _SHOWN_ANSWERS = 4
 _LARGEST_UPLOAD = 50_000_000
 

@@ -35,6 +35,7 @@ from discogp.circuits.document import (
     told_with,
     write_document,
 )
+from discogp.circuits.foreign.reading import read_circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.circuits.schema import Document
 from discogp.errors import ArtifactError
@@ -75,12 +76,16 @@ def save_circuit(circuit: Circuit, folder: str | Path) -> Path:
     return target
 
 
-def load_circuit(folder: str | Path) -> Circuit:
-    """Read a circuit folder, or a single circuit JSON file; ArtifactError says what is wrong with it."""
+def load_circuit(folder: str | Path, graph: ComputationGraph | None = None) -> Circuit:
+    """Read a circuit folder or file; ArtifactError says what is wrong with it.
+
+    Files: a circuit JSON, or one of another program's (`discogp.circuits.foreign`), of which lists of edges need the
+    model's `graph`.
+    """
     path = Path(folder)
     try:
         if path.is_file():
-            return circuit_from_json(read_file(path), source=str(path))
+            return read_circuit(read_file(path), str(path), graph)
         if not path.is_dir():
             raise ArtifactError(f"there is no circuit at {path}: it needs {CIRCUIT_FILE} and {MASKS_FILE}")
         if not (path / CIRCUIT_FILE).is_file():

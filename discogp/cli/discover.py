@@ -159,7 +159,7 @@ def _silent(text: str) -> None:
 def _progress_line(progress: Any) -> str:
     v = progress.validation
     return (
-        f"{progress.phase:7} {progress.step:>5}/{progress.total_steps}  accuracy {v['accuracy']:.3f}  "
-        f"complement {v['complement_accuracy']:.3f}  KL {v['kl']:.3f}  density {v['density']:.4f}  "
+        f"{progress.phase:7} {progress.step:>5}/{progress.total_steps}  accuracy {v['accuracy']:z.3f}  "
+        f"complement {v['complement_accuracy']:z.3f}  KL {v['kl']:z.3f}  density {v['density']:z.4f}  "
         f"{progress.elapsed:.0f} s, {progress.eta:.0f} s left"
     )

@@ -14,8 +14,13 @@ def add_task_options(to: argparse.ArgumentParser, default: str | None = None) ->
     which = to.add_mutually_exclusive_group(required=default is None)
     more = f"; default: {default}" if default else ""
     which.add_argument("--task", help=f"a task of `tasks list`{more}")
-    which.add_argument("--task-file", type=Path, metavar="FILE", help="CSV or JSONL: prompt, correct, wrong, …")
-    to.add_argument("--data", type=Path, metavar="FOLDER|FILE", help="published data (BLiMP, PARAREL) of the task")
+    which.add_argument(
+        "--task-file",
+        type=Path,
+        metavar="FILE",
+        help="CSV or JSON: prompt, correct, wrong, …, or EAP-IG's, auto-circuit's, MIB's",
+    )
+    to.add_argument("--data", type=Path, metavar="FOLDER|FILE", help="published data (BLiMP, PARAREL, LRE) of the task")
 
 
 def named_task(options: argparse.Namespace) -> tuple[str, dict[str, Any]] | None:

@@ -97,7 +97,7 @@ def _line(row: dict[str, Any]) -> str:
     top1 = "–" if row["top1"] is None else f"{row['top1']:.1%}"
     return (
         f"{row['task']:56} {row['kept']:7,} {row['items']:7,} {row['kept_share']:6.1%} {row['accuracy']:6.1%} "
-        f"{row['chance']:6.1%} {top1:>6} {row['logit_diff']:6.2f} {row['seconds']:5.1f}"
+        f"{row['chance']:6.1%} {top1:>6} {row['logit_diff']:z6.2f} {row['seconds']:5.1f}"
         + (" (whole sentences)" if row["sentences"] else "")
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from discogp.engine.folded import FoldedWeights
 from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 
 _WIDTH = 1024
 

@@ -28,7 +28,7 @@ from discogp.engine.workspace import Workspace
 from discogp.errors import ArtifactError, ConfigError
 from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference, top_is_right
 from discogp.evaluation.outcome import Evaluation, Outcome
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
 
 # Above this share of kept edges almost every node is alive, and the dense pass is the quicker one.

@@ -21,7 +21,7 @@ from discogp.evaluation.minimality import Minimality
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.scorer import Evaluator, check_fits
 from discogp.evaluation.toggling import Report, Toggler
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
 
 __all__ = ["AblationSession", "Minimality", "Outcome", "run_circuit"]

@@ -14,6 +14,8 @@ from torch import Tensor
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
 from discogp.tasks import Prompts
+from discogp.tasks.opening import opening
+from discogp.terms import Bos
 
 _BATCH = 64
 _SENTENCES = 16  # logits at every position of every sentence are much memory
@@ -69,12 +71,11 @@ def chance(prompts: Prompts) -> Chance:
 
 
 @torch.no_grad()
-def sentence_log_probs(model: MaskedTransformer, sentences: Sequence[str]) -> Tensor:
+def sentence_log_probs(model: MaskedTransformer, sentences: Sequence[str], bos: Bos | None = None) -> Tensor:
     """[b] log-probability, in nats, of whole sentences: of every token but the first that stands in the model's view
     (the beginning-of-sequence token, or without one the sentence's own first token)."""
     ids = model.tokenizer(list(sentences), add_special_tokens=False)["input_ids"]
-    bos = [] if model.bos_id is None else [model.bos_id]
-    rows = [bos + row for row in ids]
+    rows = [opening(row, model.tokenizer, model.bos_id, bos or model.bos) + row for row in ids]
     sums: list[Tensor] = []
     for start in range(0, len(rows), _SENTENCES):
         batch = rows[start : start + _SENTENCES]

@@ -12,7 +12,7 @@ from discogp.errors import ConfigError
 from discogp.models.loading import usable_device
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 from discogp.tasks.base import Example
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 
 
 @dataclass(frozen=True)

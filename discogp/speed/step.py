@@ -11,7 +11,7 @@ from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
 from discogp.models.weights import ModelWeights
 from discogp.speed.report import Comparison, Side, in_turn, peak_mb
 from discogp.speed.shapes import Case, case
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 
 TWO_PLAIN_PASSES = "two plain forward and backward passes"
 

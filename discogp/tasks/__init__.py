@@ -17,7 +17,8 @@ from discogp.tasks.base import (
     unregister,
 )
 from discogp.tasks.counterfactuals import paired
-from discogp.tasks.encoding import Encoded, Prompts, encode
+from discogp.tasks.encoded import Prompts
+from discogp.tasks.encoding import Encoded, encode
 from discogp.tasks.fitting import fitted
 from discogp.tasks.from_files.pool import Pool, PooledTask
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 
 
 def paired(prompts: Prompts) -> tuple[Prompts, list[int]]:

@@ -27,7 +27,7 @@ from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
 from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw, parts
 from discogp.methods.discogp.sampling import sample
 from discogp.methods.discogp.settings import SearchConfig
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation, Objective
 
 # Keep probabilities under which attribution is averaged: the model just broken enough to tell edges apart.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discogp.methods.discogp.settings import PhaseConfig
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 
 
 @dataclass(frozen=True)

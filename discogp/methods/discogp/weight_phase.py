@@ -26,7 +26,7 @@ from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
 from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.methods.discogp.weight_units import Covered, WeightUnits
-from discogp.tasks.encoding import Prompts
+from discogp.tasks.encoded import Prompts
 from discogp.terms import Objective
 
 
