@@ -18,6 +18,7 @@ FORMAT = "discogp-circuit"
 VERSION = 1
 
 _Count = Annotated[Whole, Field(ge=0)]
+_Seed = Annotated[Whole, Field(ge=0, lt=2**64)]
 _Share = Annotated[Number, Field(ge=0, le=1)]
 _EXACT = with_config(ConfigDict(extra="forbid"))
 _OPEN = with_config(ConfigDict(extra="ignore"))
@@ -79,8 +80,8 @@ class _Provenance(TypedDict, total=False):
     task: Text | None
     task_options: dict[Text, Any] | None
     split_sizes: dict[Literal["train", "validation", "test"], Annotated[Whole, Field(ge=1)]] | None
-    data_seed: Whole | None
-    seed: Whole | None
+    data_seed: _Seed | None
+    seed: _Seed | None
     only_known: Flag | None
     need_counterfactual: Flag | None
     full_accuracy: Number | None

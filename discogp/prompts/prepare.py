@@ -29,6 +29,8 @@ CONSTANT = 0.95
 # A share of so few prompts says little: one prompt more or less is a twentieth of it.
 FEW = 20
 SMALLEST_SPLIT = 5
+# Of one split, whoever asks: a search, or the file of a circuit, which costs nobody anything to write.
+MOST_PROMPTS = 50_000
 NO_COUNTERFACTUAL = "no other prompt of the split can be its counterfactual"
 
 
@@ -237,6 +239,8 @@ def _splits(
     model: MaskedTransformer, task: Task, sizes: SplitSizes, seed: int, reading: Reading, need_counterfactual: bool
 ) -> _Stock:
     """The task's splits for this model; of a pool, what its items lose on the way."""
+    if (largest := max(size for _, size in sizes.items())) > MOST_PROMPTS:
+        raise TaskError(f"a split of {largest:,} prompts was asked for; at most {MOST_PROMPTS:,} are prepared")
     if not isinstance(task, PooledTask):
         files = _digests(Path(str(value)) for value in task_options(task).values() if isinstance(value, (str, Path)))
         return _Stock(fitted(task, model.tokenizer).splits(sizes, seed), [], Counter(), False, files)

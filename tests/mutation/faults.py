@@ -770,7 +770,7 @@ CIRCUITS = _of(
         "scores of the complement",
         _GRAPH,
     ),
-    ("circuit.py", "np.argsort(-self.edge_scores[kept]", "np.argsort(self.edge_scores[kept]", "weakest first", _GRAPH),
+    ("circuit.py", "np.argsort(-self.importance[kept]", "np.argsort(self.importance[kept]", "weakest first", _GRAPH),
     (
         "circuit.py",
         "return (kept + self.unmasked_weights) / max(",
