@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from discogp.tasks import SplitSizes, get_task
 class _Model:
     """As much of one as is looked at before prompts are made."""
 
-    name, tokenizer, bos_id, bos = "a model", object(), None, None
+    name, tokenizer, bos_id = "a model", object(), None
 
 
 def test_too_many_prompts_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     task = get_task("ioi")
     monkeypatch.setattr(type(task), "splits", None)
+    monkeypatch.setattr(importlib.import_module("discogp.prompts.prepare"), "reading_of", lambda *_: None)
     model: Any = _Model()
     for sizes in ({"train": 100_000}, {"test": MOST_PROMPTS + 1}, {"validation": 10**300}):
         with pytest.raises(TaskError, match=r"a split of [\d,]+ prompts was asked for; at most 50,000"):
