@@ -100,7 +100,7 @@ class PararelRelation:
             )
         repeats = len(rows) - len(distinct)
         dropped = problems.dropped + Counter({REPEATED: repeats})
-        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True)
+        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True, files=(facts, patterns))
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
