@@ -23,3 +23,9 @@ class ArtifactError(DiscoGPError):
 
 class ConfigError(DiscoGPError):
     """A setting with an unknown name or a value outside its range."""
+
+
+def brief(value: object) -> str:
+    """A value out of somebody's file, as a short part of a message: it may be anything, of any length."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:110]} … ({len(text):,} characters)"

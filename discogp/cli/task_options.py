@@ -22,11 +22,11 @@ def named_task(options: argparse.Namespace) -> tuple[str, dict[str, Any]] | None
     """The name and options of the task that was asked for; None if none was."""
     from discogp.tasks import get_task, option_names
 
-    data = None if options.data is None else str(options.data.expanduser().resolve())
+    data = None if options.data is None else str(options.data.resolve())
     if options.task_file is not None:
         if data is not None:
             raise TaskError("--data is for the published data of a --task; a --task-file has its own")
-        return "custom", {"file": str(options.task_file.expanduser().resolve())}
+        return "custom", {"file": str(options.task_file.resolve())}
     if options.task is None:
         return None
     if data is None:

@@ -13,6 +13,7 @@ from typing import Any
 from discogp.errors import ModelError
 from discogp.models import registry
 from discogp.models.plain_json import read_object
+from discogp.paths import user_path
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 
@@ -42,7 +43,7 @@ def locate(name: str, known: registry.KnownModel | None) -> tuple[Path | None, s
                 f"model {known.name!r} is not on this machine yet: nothing complete at {folder}. {known.how_to_get()}"
             )
         return folder, ""
-    path = Path(name).expanduser()
+    path = user_path(name, ModelError)
     try:
         if path.is_dir():
             return path.resolve(), ""

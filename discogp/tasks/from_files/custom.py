@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from discogp.errors import TaskError
+from discogp.paths import user_path
 from discogp.tasks.base import Example, Splits, SplitSizes, register
 from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines
 from discogp.tasks.from_files.pool import Pool, split_pool
@@ -51,7 +52,7 @@ class CustomTask:
         """See `PooledTask.pool`. TaskError lists up to ten lines that cannot be read."""
         if self.file is None:
             raise TaskError("the task 'custom' needs a file of prompts; give one with --task-file")
-        path = Path(self.file).expanduser()
+        path = user_path(self.file, TaskError)
         return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
