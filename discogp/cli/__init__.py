@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 
 from discogp.cli import bench, circuits, discover, methods, models, tasks
-from discogp.cli.output import CommandParser, note, prepare_streams
+from discogp.cli.output import CommandParser, note, prepare_streams, told
 from discogp.errors import DiscoGPError
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         options.run(options)
     except DiscoGPError as error:
-        note(f"error: {error}")
+        note(f"error: {told(error)}")
         return 1
     except KeyboardInterrupt:
         note("interrupted")

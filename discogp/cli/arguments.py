@@ -48,6 +48,8 @@ def path(written: str) -> Path:
 
 
 def text(written: str) -> str:
+    if not written.strip():
+        raise argparse.ArgumentTypeError("the text is empty; leave the option out for its default")
     if "\0" in written:
         raise argparse.ArgumentTypeError(f"{brief(written)} holds a null character")
     return written

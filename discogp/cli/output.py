@@ -18,6 +18,8 @@ from discogp.errors import DiscoGPError
 
 # A percent sign that begins no format such as %(default)s; argparse would take it for one and fail.
 _BARE_PERCENT = re.compile(r"%(?!\(\w+\)[sdr])")
+_LONG_WORD = re.compile(r"\S{301,}")
+_MOST_TOLD = 1500
 # What commands print beyond ASCII, for a terminal that has no more.
 _IN_ASCII = str.maketrans(
     dict(
@@ -78,6 +80,12 @@ def note(text: str) -> None:
         _give_up(sys.stderr)
 
 
+def told(error: object) -> str:
+    """An error's text as one line of bounded length, whatever was quoted in it."""
+    line = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(str(error).splitlines()))
+    return _LONG_WORD.sub(lambda word: f"{word.group()[:60]}…{word.group()[-20:]}", line)[:_MOST_TOLD]
+
+
 def _give_up(stream: Any) -> None:
     """Let what the stream still holds go nowhere: at its end the interpreter would fail on it once more."""
     with suppress(OSError, ValueError, AttributeError):
@@ -109,7 +117,7 @@ class CommandParser(argparse.ArgumentParser):
             self.register("type", kind, reader)
 
     def error(self, message: str) -> NoReturn:
-        note(f"error: {message}; see {self.prog} --help")
+        note(f"error: {told(message)}; see {self.prog} --help")
         sys.exit(2)
 
     def print_help(self, file: Any = None) -> None:

@@ -210,7 +210,7 @@ def outcome(folder: Path) -> str:
     tokens = TOKENS[:, : weights.config.max_positions] % weights.config.d_vocab
     module: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     with torch.no_grad():
-        reference = module.eval()(tokens).logits
+        reference = module.eval()(tokens, return_dict=True, use_cache=False).logits
     torch.testing.assert_close(plain_forward(weights, tokens), reference, atol=1e-4, rtol=1e-4)
     return "same"
 

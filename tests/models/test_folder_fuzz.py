@@ -102,7 +102,7 @@ def test_a_size_that_the_weights_do_not_have(
     if (key, value) in (("n_inner", 0), ("num_key_value_heads", 0)):
         return
     edit(folder / "config.json", **{key: value})
-    refused(folder, "config.json")
+    refused(folder, "model '")
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "num_attention_heads"])
@@ -133,13 +133,12 @@ def test_what_makes_transformers_build_long_lists(bases: dict[str, Path], folder
 
 def test_masks_that_grow_with_the_square_of_positions(tmp_path: Path) -> None:
     """GPT-Neo of 200,000 positions of width 2 has 2 MB of weights, and 40 GB of masks a layer."""
-    config = {"max_position_embeddings": 200_000, "hidden_size": 2, "num_heads": 1, "intermediate_size": 2}
     import transformers
 
-    made = transformers.GPTNeoConfig(
-        vocab_size=9, num_layers=1, attention_types=[[["global"], 1]], bos_token_id=0, eos_token_id=0,
-        **(config | {"max_position_embeddings": 8}),
-    )  # fmt: skip
+    config: dict[str, Any] = {"hidden_size": 2, "num_heads": 1, "intermediate_size": 2}
+
+    config |= {"vocab_size": 9, "num_layers": 1, "attention_types": [[["global"], 1]]}
+    made = transformers.GPTNeoConfig(max_position_embeddings=8, bos_token_id=0, eos_token_id=0, **config)
     module = transformers.GPTNeoForCausalLM(made)
     module.save_pretrained(tmp_path / "model")
     from safetensors.torch import load_file, save_file
@@ -147,7 +146,7 @@ def test_masks_that_grow_with_the_square_of_positions(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "model" / "model.safetensors")
     tensors["transformer.wpe.weight"] = torch.zeros(200_000, 2)
     save_file(tensors, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
-    edit(tmp_path / "model" / "config.json", **config)
+    edit(tmp_path / "model" / "config.json", max_position_embeddings=200_000)
     refused(tmp_path / "model", "max_position_embeddings is 200,000")
 
 
@@ -161,7 +160,7 @@ def test_a_graph_larger_than_a_circuit_may_be(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ('{"n_layer": 3, "n_layer": 4}', "'n_layer' occurs twice"),
-        ('{"a": ' + "7" * 5000 + "}", "digit"),
+        ('{"a": ' + "7" * 5000 + "}", "too many digits"),
         ("[" * 100_000, "nested"),
         ('{"a": ' + "[" * 40 + "]" * 40 + "}", "32 deep"),
         ("[]", "not list"),
@@ -249,7 +248,6 @@ def test_weights_in_numbers_that_are_none(folder: Path, dtype: str) -> None:
         lambda stated: stated.update({"model.norm.weight": 5}),
         lambda stated: stated.update({"x": stated["model.norm.weight"]}),
         lambda stated: stated.clear(),
-        lambda stated: stated.update({"__metadata__": {"format": "nonsense"}}),
         lambda stated: stated.update({"__metadata__": 5}),
     ],
 )
