@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from discogp.cli import bench, circuits, discover, methods, models, tasks
+from discogp.cli import bench, circuits, discover, importing, methods, models, tasks
 from discogp.cli.output import CommandParser, note
 from discogp.errors import DiscoGPError
 
@@ -36,6 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m discogp", description="Find, score and export circuits.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (models, tasks, methods, discover, circuits, bench):
+    for group in (models, tasks, methods, discover, circuits, importing, bench):
         group.add_to(commands)
     return parser

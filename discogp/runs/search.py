@@ -18,6 +18,7 @@ from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.evaluation.scorer import Evaluation, evaluate
 from discogp.methods.base import Estimate, Method, get_method
 from discogp.prompts.prepare import TaskData, prepare
+from discogp.runs.adoption import figures
 from discogp.runs.store import RunSettings
 from discogp.search import checkpoint as checkpoints
 from discogp.search.distributed import Processes
@@ -119,8 +120,8 @@ def run_search(
         return
     yield Stage("evaluate", "Evaluating on the test split")
     evaluation = evaluate(model, final.circuit, search.data.test)
-    figures = {"metrics": evaluation.to_json(), **(provenance or {})}
-    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **figures})
+    made = {"d_model": model.config.d_model, **figures(evaluation), **(provenance or {})}
+    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **made})
     save_circuit(circuit, out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)
