@@ -53,11 +53,13 @@ if link.get("off"):
 if session.entered(f"explore {picked.id}"):
     history.remounted()
 
+workbench = session.loader().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 with exports:
-    export_menu(circuit, history)
+    export_menu(circuit, history, workbench, session.source(picked))
+if (notice := session.take_notice()) is not None:
+    st.info(plain(notice))
 st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
-workbench = session.loader().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 panel.panel(picked, circuit, view, history, workbench)
 weights_panel.show(circuit, picked.id)
 if workbench is not None and not workbench.done():

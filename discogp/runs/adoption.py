@@ -31,7 +31,7 @@ class Adopted:
 
 
 def of_model(circuit: Circuit, model: MaskedTransformer) -> Circuit:
-    """The circuit with the model named in its provenance; nothing is computed."""
+    """The circuit with the model named in its provenance; nothing is computed, and figures of other weights go."""
     made: dict[str, Any] = {
         "model": model.name,
         "fingerprint": model.weights.fingerprint,
@@ -40,7 +40,11 @@ def of_model(circuit: Circuit, model: MaskedTransformer) -> Circuit:
         "created": now(),
         "versions": versions(),
     }
-    return replace(circuit, provenance={**circuit.provenance, **made})
+    before = dict(circuit.provenance)
+    if before.get("fingerprint") != made["fingerprint"]:
+        for name in ("metrics", "split", "n_prompts"):
+            before.pop(name, None)
+    return replace(circuit, provenance={**before, **made})
 
 
 def adopt(

@@ -31,6 +31,10 @@ _BINARY = {
 }
 
 
+class NeedsModelError(ArtifactError):
+    """A list of edges without its model, whose layers and heads it does not say."""
+
+
 def read_circuit(content: bytes, source: str, graph: ComputationGraph | None = None) -> Circuit:
     """The circuit in a file's bytes, of any form that is known here; `source` names the file in errors.
 
@@ -46,17 +50,17 @@ def read_circuit(content: bytes, source: str, graph: ComputationGraph | None = N
         if mib.is_mib(document):
             return _of_model(_told(mib.read_mib(document, source), content, source), graph, source)
         if not (isinstance(document, list) or _maps_edges(document)):
-            return _of_model(circuit_from_json(text, source), graph, source)
+            circuit = circuit_from_json(text, source)
+            return circuit if graph is None else _of_model(_told(circuit, content, source), graph, source)
         rows: Any = lambda graph, left: edge_lists.rows_of_json(document, graph, left)  # noqa: E731
-    else:
-        graph = graph or _shape(text, source)
-        rows = lambda graph, left: edge_lists.rows_of_text(text, graph, left)  # noqa: E731
+    graph = graph or _shape(text, source)
+    rows = lambda graph, left: edge_lists.rows_of_text(text, graph, left)  # noqa: E731
     return _told(_listed(rows, source, graph, hooks=has_hooks(text)), content, source)
 
 
 def _listed(rows: Any, source: str, graph: ComputationGraph | None, *, hooks: bool) -> Circuit:
     if graph is None:
-        raise ArtifactError(
+        raise NeedsModelError(
             f"{source} is a list of edges, which does not say how many layers and heads its model has; name the model "
             "(discogp import FILE --model M, or load_circuit(file, graph=model.graph))"
         )
@@ -83,7 +87,7 @@ def _told(circuit: Circuit, content: bytes, source: str) -> Circuit:
     origin = {
         "file": PurePath(source).name,
         "sha256": hashlib.sha256(content).hexdigest(),
-        **circuit.provenance["imported_from"],
+        **circuit.provenance.get("imported_from", {"form": "circuit JSON"}),
     }
     return replace(circuit, provenance={**circuit.provenance, "imported_from": origin})
 
