@@ -38,10 +38,8 @@ def export_menu(circuit: Circuit, history: History, workbench: Future[Workbench]
                 key=f"export_{format.name}",
                 width="stretch",
             )
-        st.caption(
-            "What is switched off is drawn grey, and left out of the data. The figures are then those of what is left, "
-            "with the original's beside them."
-        )
+        st.caption("What is switched off is drawn grey, and left out of the data.")
+        st.caption("Figures are those of what is left, with the original's beside them.")
 
 
 def _make(circuit: Circuit, history: History, workbench: Future[Workbench] | None, source: str, name: str) -> bytes:

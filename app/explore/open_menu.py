@@ -57,7 +57,7 @@ def _foreign(key: str, content: bytes, name: str, circuit: Circuit | None) -> No
         st.caption(plain(text[0].upper() + text[1:]) + ".")
     model, task, n_edges = _asked(circuit)
     data = _data(task)
-    if st.button("Open", key=f"open {key}", type="primary", disabled=model is None and circuit is None):
+    if st.button("Import", key=f"import {key}", type="primary", disabled=model is None and circuit is None):
         options = {option: value for option, value in data.items() if value}
         session.state()[session.WISH] = None if model is None else Wish(content, name, model, task, options, n_edges)
         if model is None and circuit is not None:
