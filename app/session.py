@@ -29,6 +29,7 @@ _ALLOWED = "models_asked_for"
 _PAGE = "page"
 _LINK_READ = "link_read"
 _NOTICE = "notice"
+_TOLD = "told"
 
 
 def state() -> MutableMapping[str, Any]:
@@ -147,3 +148,12 @@ def leave_notice(text: str) -> None:
 def take_notice() -> str | None:
     """A message left for the next run of the script, once."""
     return state().pop(_NOTICE, None)
+
+
+def tell_again(warnings: list[str]) -> None:
+    """Warnings that a run of the script which nobody asked for must not take away."""
+    state()[_TOLD] = warnings
+
+
+def take_told() -> list[str]:
+    return state().pop(_TOLD, [])

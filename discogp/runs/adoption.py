@@ -60,9 +60,12 @@ def adopt(
 ) -> Adopted:
     """Score a circuit of this model's graph on a task's test prompts, as a search does at its end.
 
-    Without `ablation`: resample, which is what EAP-IG's and ACDC's circuits were found with, or zero where the task has
-    no counterfactuals; a note says which. Raises TaskError, ConfigError, and ArtifactError for another model's circuit.
+    Without `ablation`: the one that the file names; else resample, with which EAP-IG's and ACDC's circuits were found;
+    else, where the task has no counterfactuals, zero. A note says which. Raises TaskError, ConfigError, and
+    ArtifactError for another model's circuit.
     """
+    origin = circuit.provenance.get("imported_from")
+    ablation = ablation or (origin.get("ablation") if isinstance(origin, Mapping) else None)
     chosen, data, notes = _prompts(model, task, dict(task_options or {}), ablation, sizes, seed, only_known)
     circuit = replace(of_model(circuit, model), ablation=chosen)
     evaluation = evaluate(model, circuit, data.test)
