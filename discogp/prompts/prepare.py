@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import TaskError
@@ -136,7 +132,7 @@ def prepare(
             notes.append(f"{task.name} has {len(getattr(splits, name))} {name} prompts for the {size} asked for")
         chosen.append(prompts)
     accuracy = right / sum(map(len, asked))
-    guess = chance(joined(asked))
+    guess = chance(*asked)
     notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
     return TaskData(
         *chosen,
@@ -194,7 +190,7 @@ def needs_tokenizer(model: MaskedTransformer, task: Task) -> Any:
 
 def chance_notes(what: str, accuracy: float, guess: Chance, tokenizer: Any) -> list[str]:
     """What to announce when an accuracy is no better than guessing, or when one answer is always right."""
-    answer = tokenizer.decode([guess.answer])
+    answer = tokenizer.decode(list(guess.answer))
     if guess.majority > CONSTANT:
         return [
             f"{what}: “{answer}” is right for {guess.majority:.0%} of the prompts, so a circuit that always says so "
@@ -230,21 +226,3 @@ def _paired(prompts: Prompts, needed: bool) -> tuple[Prompts, int]:
     if not needed or not rest:
         return prompts, 0
     return found.subset(rest), len(alone)
-
-
-def joined(parts: Sequence[Prompts]) -> Prompts:
-    """Several sets of prompts as one, without counterfactuals."""
-
-    def stack(name: str, value: int) -> Tensor:
-        tensors = [getattr(part, name) for part in parts]
-        width = max(tensor.shape[1] for tensor in tensors)
-        return torch.cat([F.pad(tensor, (0, width - tensor.shape[1]), value=value) for tensor in tensors])
-
-    return Prompts(
-        tokens=stack("tokens", 0),
-        lengths=torch.cat([part.lengths for part in parts]),
-        counterfactual=None,
-        correct=stack("correct", -1),
-        wrong=stack("wrong", -1),
-        examples=tuple(example for part in parts for example in part.examples),
-    )

@@ -226,10 +226,15 @@ METHOD = _of(
         "{name: mask for name, mask in kept.items()}",
         "complement of both on the kept weights",
     ),
-    ("edge_phase.py", "folded=self.reversed,", "folded=self.kept,", "complement of both on the kept weights"),
     (
         "edge_phase.py",
-        "replacement=self._replacement(self.reversed, batch),",
+        "self._candidates(self.valid - mask, self.reversed, batch",
+        "self._candidates(self.valid - mask, self.kept, batch",
+        "complement of both on the kept weights",
+    ),
+    (
+        "edge_phase.py",
+        "replacement=self._replacement(folded, batch),",
         "replacement=self._replacement(self.kept, batch),",
         "replacements of other weights",
     ),
@@ -510,8 +515,8 @@ EVALUATION = _of(
     ("scorer.py", "n = int(batch.lengths.sum())", "n = len(batch)", "means of batches, not of tokens", _MEASURES),
     (
         "measures.py",
-        "(top_token[:, None] == correct).any(1)",
-        "(top_token[:, None] == correct).all(1)",
+        "(top_token[..., None] == correct).any(-1)",
+        "(top_token[..., None] == correct).all(-1)",
         "several answers",
         _MEASURES,
     ),
