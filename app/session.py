@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,9 +122,15 @@ def go_explore(entry_id: str) -> None:
     st.switch_page(EXPLORE)
 
 
-def go_discover(model: str, task_file: str) -> None:
-    """Open Discover with a task file of the visitor's filled in."""
-    state().update(search_model=model, search_task="custom", search_file=task_file)
+def go_discover(model: str, options: Mapping[str, Any]) -> None:
+    """Open Discover with a task file of the visitor's filled in, to be read as these options say."""
+    state().update(
+        search_model=model,
+        search_task="custom",
+        search_file=options["file"],
+        search_exact=bool(options.get("exact")),
+        search_bos=options.get("bos", "auto"),
+    )
     st.switch_page(DISCOVER)
 
 

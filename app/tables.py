@@ -83,7 +83,7 @@ def _change(change: float, measure: Measure) -> str:
 
 
 def show(value: float, as_percent: bool) -> str:
-    text = f"{value * 100:.1f} %" if as_percent else f"{value:.2f}"
+    text = f"{value * 100:z.1f} %" if as_percent else f"{value:z.2f}"
     return text.replace("-", MINUS)
 
 

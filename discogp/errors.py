@@ -23,3 +23,7 @@ class ArtifactError(DiscoGPError):
 
 class ConfigError(DiscoGPError):
     """A setting with an unknown name or a value outside its range."""
+
+
+class ContentError(DiscoGPError):
+    """What a file holds is not what its reader takes; the text names no file, the reader does."""

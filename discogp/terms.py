@@ -19,6 +19,13 @@ Precision = Literal["fp32", "bf16"]
 Granularity = Literal["weight", "neuron", "head"]
 """Which weights share a mask logit."""
 
+Bos = Literal["auto", "always", "never"]
+"""The token that opens a text, in front of a prompt that does not begin with it: where the model expects one (auto; not
+before a chat, whose template says what opens it), in front of every prompt, or of none."""
+
+Answers = Literal["token", "whole"]
+"""Answers are one token, and others are dropped; or of any number, scored by the sum of their log-probabilities."""
+
 ATTENTION = ("q", "k", "v", "o")
 MLP = ("in", "gate", "out")
 COMPONENTS = ATTENTION + MLP

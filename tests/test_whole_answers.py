@@ -1,11 +1,11 @@
-"""A task whose answers are two tokens, from the search to the page: IOI on `mini`, asked one token earlier.
+"""Answers of two and three tokens from a file to the page, on `mini`.
 
-"… gave the book" -> " to Mary" against " to John". Since " to" begins every answer, the difference between right and
-wrong, and who is right, are those of the task as it is; KL and the losses are not.
+" Mary and" against " John and" and " John at the". What is stored of a search is what a plain loop over prompt + answer finds.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +18,20 @@ from app.loader import Loader
 from app.tables import metrics_table, prompts_table, tokens_table
 from discogp import load_model
 from discogp.circuits.artifact import load_circuit
+from discogp.circuits.circuit import Circuit
 from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.masks import circuit_weights
 from discogp.methods.discogp.settings import config_to_dict, preset
-from discogp.prompts import prepare as preparing
-from discogp.prompts import task_check
-from discogp.prompts.prepare import prepare
+from discogp.methods.random import random_edges
+from discogp.prompts.prepare import fingerprint
 from discogp.prompts.task_check import check_task
 from discogp.runs import RunSettings
 from discogp.runs.search import Saved, run_search
 from discogp.tasks import SplitSizes, get_task
-from tests.whole_answers import Slow, asked_earlier, moved_into_the_answers, said
+from discogp.tasks.encoded import Prompts, Row
+from tests.whole_answers import Slow, said
 
-SIZES = {"train": 24, "validation": 12, "test": 6}
+SIZES = {"train": 16, "validation": 6, "test": 3}
 
 
 @pytest.fixture(scope="module")
@@ -38,92 +40,97 @@ def mini() -> MaskedTransformer:
 
 
 @pytest.fixture
-def earlier(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (preparing, task_check):
-        monkeypatch.setattr(module, "encode", asked_earlier(module.encode))
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.csv"
+    with path.open("w", newline="", encoding="utf-8") as opened:
+        out = csv.writer(opened)
+        out.writerow(["prompt", "counterfactual", "correct", "wrong"])
+        for e in get_task("ioi").splits(SplitSizes(40, 1, 1), 0).train:
+            right, wrong = e.correct[0], e.wrong[0]
+            out.writerow([e.prompt, e.counterfactual, f"{right} and", f"{wrong} and|{wrong} at the"])
+    return path
+
+
+def asked(model: MaskedTransformer, prompts: Prompts) -> list[Row]:
+    """The prompts as rows, from their texts."""
+    tokenizer = model.tokenizer
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    found: list[Row] = []
+    for e in prompts.examples:
+        assert e.counterfactual is not None
+        own, other = ([model.bos_id, *ids(text)] for text in (e.prompt, e.counterfactual))
+        found.append(Row(e, own, other, list(map(ids, e.correct)), list(map(ids, e.wrong))))  # type: ignore[arg-type]
+    assert {len(answer) for row in found for answer in (*row.correct, *row.wrong)} == {2, 3}
+    return found
 
 
 @pytest.mark.parametrize(("mask", "objective", "ablation"), [("edges", "both", "resample"), ("both", "task", "zero")])
 def test_a_search_and_its_stored_figures(
-    mini: MaskedTransformer, earlier: None, tmp_path: Path, mask: str, objective: str, ablation: str
+    mini: MaskedTransformer, file: Path, tmp_path: Path, mask: str, objective: str, ablation: str
 ) -> None:
     quick = preset("quick", mask, mini.graph.n_edges)  # type: ignore[arg-type]
     quick = replace(
-        quick, objective=objective, ablation=ablation, batch_size=8, evaluations=2,
-        edges=replace(quick.edges, steps=6), weights=replace(quick.weights, steps=4),
+        quick, objective=objective, ablation=ablation, batch_size=8, evaluations=2, target_accuracy=0.3,
+        edges=replace(quick.edges, steps=6, sparsity_start=150.0, attribution_span=0.0),
+        weights=replace(quick.weights, steps=6, sparsity_start=100.0, initial_logit=0.5),
     )  # fmt: skip
-    settings = RunSettings(model="mini", task="ioi", config=config_to_dict(quick), sizes=SIZES)
+    settings = RunSettings("mini", "custom", config_to_dict(quick), {"file": str(file)}, SIZES)
     out = tmp_path / "found"
     *_, last = run_search(settings, out, tmp_path / "last", tmp_path / "checkpoint", model=mini)
     assert isinstance(last, Saved)
-    assert last.data.test.steps is not None
+    test = last.data.test
+    assert (len(test), test.n_rows) == (3, 12)  # a prompt, and with each name, and with " John at"
     stored = json.loads((out / "circuit.json").read_text())["provenance"]["metrics"]
     circuit = load_circuit(out)
-
-    asked = moved_into_the_answers(one_token(mini, ablation == "resample"))
-    assert [row.prompt for row in asked] == [
-        ids[:n].tolist() for ids, n in zip(last.data.test.asked.tokens, last.data.test.asked.lengths, strict=True)
-    ]
-    weights = None
-    if circuit.weight_masks is not None:
-        from discogp.engine.masks import circuit_weights
-
-        weights = circuit_weights(mini.weights, circuit)
-    kept = Slow(mini, asked, ablation, weights).keeping(set(circuit.edges))
-    full = [said(Slow(mini, asked).full(), row) for row in asked]
-    for name, found in (("full", full), ("circuit", [said(kept, row) for row in asked])):
+    texts = asked(mini, test)
+    weights = None if circuit.weight_masks is None else circuit_weights(mini.weights, circuit)
+    kept = Slow(mini, texts, ablation, weights).keeping(set(circuit.edges))
+    full = [said(Slow(mini, texts).full(), row) for row in texts]
+    for name, found in (("full", full), ("circuit", [said(kept, row) for row in texts])):
         expected = {
             "accuracy": np.mean([one.is_right() for one in found]),
-            "top1": np.mean([one.first_is_right(row) for one, row in zip(found, asked, strict=True)]),
+            "top1": np.mean([one.first_is_right(row) for one, row in zip(found, texts, strict=True)]),
             "logit_diff": np.mean([float(one.difference()) for one in found]),
             "kl": np.mean([float(one.kl_from(of)) for one, of in zip(found, full, strict=True)]),
-            "n": 6,
+            "n": 3,
         }
         assert {key: stored[name][key] for key in expected} == pytest.approx(expected, abs=2e-3, rel=1e-3)
-    assert stored["circuit"]["kl"] > 0.01
+    assert stored["circuit"]["kl"] > 1e-4
+    assert circuit.edge_density < 0.9
 
 
-def one_token(model: MaskedTransformer, counterfactual: bool = False):
-    """The test split of the task as it is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "encode", _ENCODE)
-        return prepare(model, get_task("ioi"), SplitSizes(**SIZES), need_counterfactual=counterfactual).test
+def test_the_task_check_says_what_the_model_makes_of_it(mini: MaskedTransformer, file: Path) -> None:
+    found = check_task(mini, get_task("custom", file=file))
+    assert (found.kept, found.dropped) == (40, {})
+    assert found.chance == pytest.approx(1 / 3, abs=1e-6)
+    assert [len(tokens) for tokens in found.prompts[0]["wrong_tokens"]] == [2, 3]
+    kept_to_one_token = get_task("custom", file=file, answers="token")
+    with pytest.raises(Exception, match="more than one token"):
+        check_task(mini, kept_to_one_token)
 
 
-_ENCODE = preparing.encode
+def test_prompts_with_another_last_token_are_other_prompts() -> None:
+    row = Row(get_task("ioi").splits(SplitSizes(1, 1, 1), 0).train[0], [1, 2], None, [[3, 4]], [[5]])
+    assert fingerprint(Prompts.of([row])) != fingerprint(Prompts.of([replace(row, correct=[[3, 6]])]))
 
 
-def test_the_task_check_says_what_the_model_makes_of_it(
-    mini: MaskedTransformer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = check_task(mini, get_task("ioi"), limit=60)
-    monkeypatch.setattr(task_check, "encode", asked_earlier(task_check.encode))
-    after = check_task(mini, get_task("ioi"), limit=60)
-    assert (after.accuracy, after.chance, after.kept) == (before.accuracy, pytest.approx(before.chance), before.kept)
-    assert after.logit_diff == pytest.approx(before.logit_diff, abs=1e-4)
-    assert after.top1 is not None
-    assert after.top1 <= (before.top1 or 0)
-
-
-def test_the_page_shows_such_a_circuit(mini: MaskedTransformer, earlier: None) -> None:
-    from discogp.circuits.circuit import Circuit
-    from discogp.methods.random import random_edges
-
-    provenance = {"model": "mini", "task": "ioi", "split_sizes": SIZES, "need_counterfactual": False}
+def test_the_page_shows_such_a_circuit(mini: MaskedTransformer, file: Path) -> None:
+    provenance = {"model": "mini", "task": "custom", "task_options": {"file": str(file)}, "split_sizes": SIZES}
     circuit = Circuit(mini.graph, random_edges(mini.graph, 0.9), provenance=provenance)
     workbench = Loader().workbench("key", circuit).result()
     assert workbench.prompts.steps is not None
     off = ["m3", *circuit.edges[:40]]
     outcome = workbench.without(off)
-    html = metrics_table(rows(circuit, workbench, outcome, len(off)), "now")
-    assert "Complement" in html
+    assert "Complement" in metrics_table(rows(circuit, workbench, outcome, len(off)), "now")
     changed = changed_prompts(workbench, outcome)
     assert changed
     assert prompts_table(changed).count("<tr") == len(changed) + 1
-    for prompt in (0, 3, "When Mary and John"):
+    for prompt in (0, 2, "When Mary and John"):
         found = workbench.positions(prompt, off)
         if isinstance(prompt, int):
-            shown = workbench.prompts.asked
-            assert len(found) == int(shown.lengths[prompt])
+            assert len(found) == int(workbench.prompts.lengths[prompt])
             assert found[-1].follows is None
         assert tokens_table(found)

@@ -6,8 +6,7 @@ Nothing of the engine, its measures or its rows is used: every candidate is read
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,8 +14,7 @@ from torch import Tensor
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.models.weights import ModelWeights
 from discogp.tasks import Example
-from discogp.tasks.encoded import Prompts, Row
-from discogp.tasks.encoding import Encoded
+from discogp.tasks.encoded import Row
 from tests.slow_reference import slow_logits
 
 
@@ -137,25 +135,3 @@ class Slow:
 
     def full(self) -> Logits:
         return lambda text, _: slow_logits(self.weights, self.graph, self.every, torch.tensor([text]))[0]
-
-
-def moved_into_the_answers(prompts: Prompts) -> list[Row]:
-    """Prompts with answers of one token, asked one token earlier: the prompt's last one begins every answer."""
-    rows: list[Row] = []
-    for i, example in enumerate(prompts.examples):
-        *prompt, last = prompts.tokens[i, : prompts.lengths[i]].tolist()
-        other = None if prompts.counterfactual is None else prompts.counterfactual[i, : prompts.lengths[i]].tolist()
-        assert other is None or other[-1] == last
-        right, wrong = ([[last, a] for a in side[i].tolist() if a >= 0] for side in (prompts.correct, prompts.wrong))
-        rows.append(Row(example, prompt, None if other is None else other[:-1], right, wrong))
-    return rows
-
-
-def asked_earlier(encode: Callable[..., Encoded]) -> Callable[..., Encoded]:
-    """An `encode` whose prompts are asked one token earlier, so that every answer is two tokens."""
-
-    def encoded(*given: Any, **named: Any) -> Encoded:
-        found = encode(*given, **named)
-        return replace(found, prompts=Prompts.of(moved_into_the_answers(found.prompts)))
-
-    return encoded

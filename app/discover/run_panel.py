@@ -27,11 +27,11 @@ BADGES = {
 }
 # key, name, format, help; the first three are of the validation split, and of the test split at the end
 _FIGURES = (
-    ("accuracy", "Accuracy", "{:.1%}", "How often the circuit ranks the right answer above the wrong one."),
-    ("complement_accuracy", "Complement", "{:.1%}", "The same of everything but the circuit. Near 50 % is best."),
-    ("kl", "KL (nats)", "{:.2f}", "Divergence from the full model's predictions over the whole vocabulary."),
-    ("edges", "Edges kept", "{:.2%}", "Share of the model's edges that the circuit keeps."),
-    ("weights", "Weights kept", "{:.2%}", "Share of the weights that the circuit keeps."),
+    ("accuracy", "Accuracy", "{:z.1%}", "How often the circuit ranks the right answer above the wrong one."),
+    ("complement_accuracy", "Complement", "{:z.1%}", "The same of everything but the circuit. Near 50 % is best."),
+    ("kl", "KL (nats)", "{:z.2f}", "Divergence from the full model's predictions over the whole vocabulary."),
+    ("edges", "Edges kept", "{:z.2%}", "Share of the model's edges that the circuit keeps."),
+    ("weights", "Weights kept", "{:z.2%}", "Share of the weights that the circuit keeps."),
 )
 
 

@@ -52,7 +52,7 @@ def decode(text: str, graph: ComputationGraph) -> Toggles:
     if not whole or len(raw) != n_bytes:
         raise LinkError("the link's list of switched-off edges belongs to another model's graph; it was ignored")
     bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8), count=_length(graph)).astype(bool)
-    edges = (graph.edges[i].name for i in np.flatnonzero(bits[: graph.n_edges]))
+    edges = (edge.name for edge in graph.edges_at(np.flatnonzero(bits[: graph.n_edges])))
     nodes = (graph.nodes[i].name for i in np.flatnonzero(bits[graph.n_edges :]))
     return Toggles.of(edges, nodes)
 

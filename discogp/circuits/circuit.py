@@ -6,6 +6,7 @@ In a mask, 1 (True) keeps the edge, 0 replaces what it carries by the ablation's
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discogp.circuits.graph import ComputationGraph, Edge
+from discogp.circuits.networks import from_network, to_networkx, to_pyvis
 from discogp.errors import ConfigError, GraphError
 from discogp.terms import Ablation, Searched
+
+# A circuit with this `score_kind` in its provenance has scores that matter by their size; the sign is a direction.
+ATTRIBUTION = "attribution"
 
 
 def _read_only(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
@@ -33,7 +38,7 @@ class Circuit:
     weight_masks: name of a weight as in `discogp.engine.masks` -> bool array of its shape, or None if all are kept;
     `unmasked_weights`: how many weights of attention and MLP no mask covers, because only some layers, components or
     units were searched: they stay, in the complement too. `searched` says what the search masked, hence what a
-    complement reverses.
+    complement reverses. `notes`: what there is to say of the file that it was read from; they are not saved.
     """
 
     graph: ComputationGraph
@@ -44,6 +49,7 @@ class Circuit:
     searched: Searched = "edges"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     unmasked_weights: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_edges = self.graph.n_edges
@@ -78,7 +84,7 @@ class Circuit:
     @cached_property
     def edges(self) -> tuple[str, ...]:
         """Names of the kept edges, in the graph's order."""
-        return tuple(self.graph.edges[i].name for i in np.flatnonzero(self.edge_mask))
+        return tuple(edge.name for edge in self.graph.edges_at(np.flatnonzero(self.edge_mask)))
 
     @property
     def n_edges(self) -> int:
@@ -110,6 +116,18 @@ class Circuit:
         kept, total = self.n_weights
         return kept / max(total, 1)
 
+    @property
+    def score_kind(self) -> str:
+        """`logit` of a mask or the like, where higher is more certainly kept, or `attribution`, where larger is."""
+        return ATTRIBUTION if self.provenance.get("score_kind") == ATTRIBUTION else "logit"
+
+    @property
+    def importance(self) -> NDArray[np.float32] | None:
+        """[E] what edges are ranked by: the scores, or their size if they are attributions; None without scores."""
+        if self.edge_scores is None or self.score_kind != ATTRIBUTION:
+            return self.edge_scores
+        return np.abs(self.edge_scores)
+
     def without(self, names: Iterable[str]) -> Self:
         """A new circuit with these edges off. A node's name stands for every edge into and out of it."""
         mask = self.edge_mask.copy()
@@ -131,8 +149,46 @@ class Circuit:
         return replace(self, edge_mask=edges, edge_scores=scores, weight_masks=weights)
 
     def strongest(self, k: int | None = None) -> tuple[Edge, ...]:
-        """The kept edges by falling score (graph order where there are none or they tie), at most k of them."""
+        """The kept edges by falling importance (graph order where there is none or they tie), at most k of them."""
         kept = np.flatnonzero(self.edge_mask)
-        if self.edge_scores is not None:
-            kept = kept[np.argsort(-self.edge_scores[kept], kind="stable")]
-        return tuple(self.graph.edges[i] for i in kept[:k])
+        if self.importance is not None:
+            kept = kept[np.argsort(-self.importance[kept], kind="stable")]
+        return self.graph.edges_at(kept[:k])
+
+    def to_networkx(self, most: int | None = None) -> Any:
+        """A networkx `MultiDiGraph` of the kept edges (or the strongest `most`), with labels, colours, scores, ranks.
+
+        Keys of edges are their names. `Circuit.from_networkx` makes a circuit of it again, without weight masks.
+        """
+        about: dict[str, Any] = {"ablation": self.ablation, "searched": self.searched, "provenance": self.provenance}
+        if self.weight_masks is not None:
+            about["weight_masks_left_out"] = {"density": self.weight_density}
+        return to_networkx(self.graph, self.strongest(most), self.edge_scores, about)
+
+    def to_pyvis(self, most: int | None = None, **options: Any) -> Any:
+        """A pyvis `Network` of the same; `options` are those of `Network`. `show` or `write_html` draw it."""
+        return to_pyvis(self.to_networkx(most), **options)
+
+    @classmethod
+    def from_networkx(cls, network: Any) -> Self:
+        """The circuit of a graph that `to_networkx` or `to_pyvis` made, after edges were taken out or put in, too.
+
+        An edge that is not in it is off and ranks below every one that is. ArtifactError for edges that are none.
+        """
+        graph, listed, attributes = from_network(network)
+        provenance = attributes.get("provenance", {})
+        if isinstance(provenance, str):
+            provenance = json.loads(provenance)
+        mask = np.zeros(graph.n_edges, dtype=bool)
+        mask[list(listed)] = True
+        given = {index: score for index, score in listed.items() if score is not None}
+        scores = None
+        if given:
+            lowest = min(0.0, *given.values())
+            scores = np.full(graph.n_edges, lowest, dtype=np.float32)
+            scores[list(given)] = list(given.values())
+        searched = attributes.get("searched", "edges")
+        ablation = attributes.get("ablation", "zero")
+        # Without its weight masks, a sheaf is a circuit of edges.
+        searched = "edges" if "weight_masks_left_out" in attributes else searched
+        return cls(graph, mask, scores, None, ablation, searched, provenance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,17 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.measures import measures
 
 KIND_LABELS = MappingProxyType({"q": "query", "k": "key", "v": "value", "mlp": "MLP", "logits": "logits"})
-PART_LABELS = MappingProxyType({"full": "full model", "circuit": "circuit", "complement": "complement"})
+PART_LABELS = MappingProxyType(
+    {
+        "full": "full model",
+        "circuit": "circuit",
+        "complement": "complement",
+        # Where some of a circuit's edges are off, what is left of it, and the circuit that it was.
+        "edited": "edited circuit",
+        "original": "original circuit, nothing off",
+        "original_complement": "complement of the original",
+    }
+)
 
 
 def describe(circuit: Circuit) -> str:
@@ -37,9 +47,13 @@ def summary(circuit: Circuit, n_shown: int) -> str:
 
 def metrics_of(circuit: Circuit) -> tuple[tuple[str, dict[str, float]], ...]:
     """The provenance's numbers for the full model, the circuit and its complement; what is no number is left out."""
-    found = circuit.provenance.get("metrics")
+    return figures_in(circuit.provenance.get("metrics"), ("full", "circuit", "complement"))
+
+
+def figures_in(found: Any, parts: Sequence[str]) -> tuple[tuple[str, dict[str, float]], ...]:
+    """(part, its measures by name) for each of these parts that has some numbers."""
     names, rows = [measure.name for measure in measures()], []
-    for part in ("full", "circuit", "complement"):
+    for part in parts:
         numbers = found.get(part) if isinstance(found, Mapping) else None
         if isinstance(numbers, Mapping):
             clean = {name: float(numbers[name]) for name in names if _is_number(numbers.get(name))}

@@ -8,23 +8,27 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from discogp import reading
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.graph import ComputationGraph
-from discogp.errors import ArtifactError, DiscoGPError, GraphError
+from discogp.circuits.schema import DOCUMENT, FORMAT, VERSION, Document, Weights
+from discogp.errors import ArtifactError, ContentError, DiscoGPError, GraphError
+from discogp.reading import DEEPEST, Seal, as_text, checked, parse_json, sealed, shown, unsealed
 
-FORMAT = "discogp-circuit"
-VERSION = 1
+CHECKSUMS_FILE = "SHA256SUMS"
 MAX_JSON_BYTES = 64 * 2**20
-# A file may claim any number of layers and heads; building the graph of an absurd claim would fill the memory.
-MAX_EDGES = 10_000_000
+# A file of few bytes may claim any number of layers and heads. A model of 7 billion weights has about 2 million edges.
+MAX_EDGES = 4_000_000
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+UNSEALED = "{} has no checksum (an older release or another program wrote it), so damage to it cannot be told"
 
 
 def circuit_to_json(circuit: Circuit) -> str:
@@ -40,15 +44,14 @@ def circuit_from_json(text: str | bytes, source: str = "the text") -> Circuit:
     size = len(text)
     if size > MAX_JSON_BYTES:
         raise ArtifactError(f"{source} has {size:,} bytes; a circuit JSON has at most {MAX_JSON_BYTES:,}")
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ArtifactError(f"{source} is not UTF-8 text, so it is no circuit JSON: {error.reason}") from error
-    document = parse_document(text, source)
-    graph, listed = read_edges(document, source)
-    scores = _single_file_scores(document, graph, listed, source)
-    return make_circuit(_without_weight_masks(document, source), graph, listed, scores, None, source)
+    document, seal = parse_document(text, source)
+    notes = () if seal is Seal.WHOLE else (UNSEALED.format(source),)
+    if "checksums" in document:
+        notes = (f"{source} is one file of a circuit folder: the masks and checksums beside it were not read",)
+    with told_with(source, seal.value if seal is Seal.BROKEN else None):
+        graph, listed = read_edges(document, source)
+        scores = _single_file_scores(document, graph, listed, source)
+        return make_circuit(_without_weight_masks(document, source), graph, listed, scores, None, source, notes)
 
 
 # --- writing ---------------------------------------------------------------------------------------------
@@ -58,7 +61,9 @@ def write_document(circuit: Circuit, *, single_file: bool) -> str:
     scores = circuit.edge_scores
     if scores is not None and not np.isfinite(scores).all():
         place = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise ArtifactError(f"the score of {circuit.graph.edges[place].name} is {scores[place]}; scores must be finite")
+        raise ArtifactError(
+            f"the score of {circuit.graph.edges_at([place])[0].name} is {scores[place]}; scores must be finite"
+        )
     kept = circuit.strongest()
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -74,9 +79,15 @@ def write_document(circuit: Circuit, *, single_file: bool) -> str:
     }
     if single_file:
         encoded = None if scores is None else base64.b64encode(scores.astype("<f4").tobytes()).decode()
-        document["all_edge_scores"] = encoded
+        document = sealed(document | {"all_edge_scores": encoded})
+    else:
+        document["checksums"] = CHECKSUMS_FILE
     # ASCII escapes keep the file writable whatever a model's name or a prompt holds, lone surrogates included.
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    if len(text) > MAX_JSON_BYTES:
+        raise ArtifactError(f"the circuit's JSON has {len(text):,} bytes; at most {MAX_JSON_BYTES:,} are read again")
+    parse_document(text, "the circuit to be saved")  # what nobody could open again is told now
+    return text
 
 
 def _weights_summary(circuit: Circuit) -> dict[str, Any] | None:
@@ -87,8 +98,10 @@ def _weights_summary(circuit: Circuit) -> dict[str, Any] | None:
     return {**density, "unmasked": circuit.unmasked_weights, "masks": masks}
 
 
-def as_json(value: Any, where: str) -> Any:
+def as_json(value: Any, where: str, depth: int = 0) -> Any:
     """The value as plain JSON: numpy scalars and tuples become Python's, NaN and infinities null (JSON has neither)."""
+    if depth > DEEPEST:
+        raise ArtifactError(f"{where[:80]}… is nested too deeply; {DEEPEST} levels are the most")
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (str, bool, int)):
@@ -98,129 +111,127 @@ def as_json(value: Any, where: str) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): as_json(item, f"{where}.{key}") for key, item in value.items()}
+        found = {str(key): as_json(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        if len(found) != len(value):
+            raise ArtifactError(f"{where} has two keys that are one as text, of {', '.join(map(repr, value))[:80]}")
+        return found
     if isinstance(value, np.ndarray):
-        return as_json(value.tolist(), where)
+        return as_json(value.tolist(), where, depth)
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray)):
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
-        return [as_json(item, f"{where}[{i}]") for i, item in enumerate(items)]
+        return [as_json(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(items)]
     raise ArtifactError(f"{where} is a {type(value).__name__}, which JSON cannot hold; use numbers, texts, lists")
 
 
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def read_text(path: Path) -> str:
+def read_file(path: Path, most: int | None = None) -> bytes:
+    """The bytes of a file of a circuit, by default at most those of a JSON."""
     try:
-        size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise ArtifactError(f"{path} has {size:,} bytes; a circuit JSON has at most {MAX_JSON_BYTES:,}")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"{path} is not UTF-8 text, so it is no circuit JSON: {error.reason}") from error
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+        return reading.read_bytes(path, MAX_JSON_BYTES if most is None else most)
+    except FileNotFoundError:
+        raise ArtifactError(f"there is no file {path}") from None
+    except ContentError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"it holds {name}, which is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it holds {twice!r} twice")
-    return found
-
-
-def parse_document(text: str, source: str) -> dict[str, Any]:
+@contextmanager
+def told_with(source: str, damage: str | None) -> Iterator[None]:
+    """ArtifactError with the damage that a checksum tells of, and before it what is wrong with what was read."""
     try:
-        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ArtifactError(f"{source} is not a valid circuit JSON: {reason}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        yield
+    except ArtifactError as error:
+        raise error if damage is None else ArtifactError(f"{error}; {damage}") from error
+    if damage is not None:
+        raise ArtifactError(f"{source}: {damage}")
+
+
+def parse_document(text: str | bytes, source: str) -> tuple[Document, Seal]:
+    """A circuit's JSON, with what it must hold of the right types, and what its seal tells."""
+    try:
+        found = parse_json(as_text(text) if isinstance(text, bytes) else text)
+    except ContentError as error:
+        raise ArtifactError(f"{source} is not a valid circuit JSON: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ArtifactError(f'{source} is no circuit: a circuit JSON is an object with "format": "{FORMAT}"')
-    version = document.get("version")
+    version = found.get("version")
     if version != VERSION or isinstance(version, bool):
         raise ArtifactError(
-            f"{source} has version {version!r}; this program reads version {VERSION}. "
+            f"{source} has version {shown(version)}; this program reads version {VERSION}. "
             f"Save it again with a matching release"
         )
-    return document
+    try:
+        found, seal = unsealed(found)
+        checked(DOCUMENT, found)
+    except ContentError as error:
+        raise ArtifactError(f"{source} cannot be read: {error}") from error
+    return cast("Document", found), seal
 
 
-def read_edges(document: dict[str, Any], source: str) -> tuple[ComputationGraph, dict[int, float | None]]:
+def read_edges(document: Document, source: str) -> tuple[ComputationGraph, dict[int, float | None]]:
     """The graph, and for each kept edge by its index the score that the document gives it."""
-    graph = _graph(document.get("graph"), source)
-    edges = document.get("edges")
-    if not isinstance(edges, dict):
-        raise ArtifactError(f'{source}: "edges" must map the names of the kept edges to scores')
+    graph = ComputationGraph(**document["graph"])
+    if graph.n_edges > MAX_EDGES:
+        raise ArtifactError(
+            f"{source}: a graph of {graph.n_layers} layers × {graph.n_heads} heads has {graph.n_edges:,} edges, "
+            f"which is beyond {MAX_EDGES:,}"
+        )
     listed: dict[int, float | None] = {}
-    for name, score in edges.items():
+    for name, score in document["edges"].items():
         try:
-            listed[graph.index(name)] = _score(name, score, source)
+            index = graph.index(name)
         except GraphError as error:
             raise ArtifactError(f"{source}: {error}") from error
+        if score is not None and abs(score) > _FLOAT32_MAX:
+            raise ArtifactError(f"{source}: the score of {name} is {shown(score)}; it must be a finite float32 or null")
+        listed[index] = None if score is None else float(score)
     return graph, listed
 
 
+def _check_densities(weights: Weights | None, source: str) -> None:
+    """ArtifactError where the densities are not those of the counts beside them."""
+    kept = [mask.get("kept") for mask in weights["masks"].values()] if weights else []
+    if weights is None or None in kept:
+        return
+    total, unmasked = sum(math.prod(mask["shape"]) for mask in weights["masks"].values()), weights.get("unmasked", 0)
+    for name, rest in (("density", unmasked), ("density_of_searched", 0)):
+        said, counted = weights.get(name), (sum(k or 0 for k in kept) + rest) / max(total + rest, 1)
+        if said is not None and abs(said - counted) > 1e-9:
+            raise ArtifactError(f"{source} contradicts itself: {name} of the weights is {said}, counted {counted}")
+
+
 def make_circuit(
-    document: dict[str, Any],
+    document: Document,
     graph: ComputationGraph,
     kept: Iterable[int],
     scores: NDArray[np.float32] | None,
     weights: Mapping[str, NDArray[np.bool_]] | None,
     source: str,
+    notes: tuple[str, ...] = (),
 ) -> Circuit:
     """The circuit of these parts and the document's ablation, searched and provenance."""
     mask = np.zeros(graph.n_edges, dtype=bool)
     mask[list(kept)] = True
-    provenance = document.get("provenance")
-    if not isinstance(provenance, dict):
-        raise ArtifactError(f'{source}: "provenance" must be an object')
-    ablation, searched = document.get("ablation"), document.get("searched")
-    unmasked = 0 if weights is None else document["weights"].get("unmasked", 0)  # older files: every weight is masked
-    if not isinstance(unmasked, int) or isinstance(unmasked, bool) or unmasked < 0:
-        raise ArtifactError(f'{source}: "unmasked" of the weights is {str(unmasked)[:40]}; it must be a whole number')
+    summary = document.get("weights")
+    unmasked = 0 if weights is None or summary is None else summary.get("unmasked", 0)
+    ablation, searched, provenance = document["ablation"], document["searched"], dict(document["provenance"])
     try:
-        return Circuit(graph, mask, scores, weights, ablation, searched, provenance, unmasked)  # type: ignore[arg-type]
-    except (DiscoGPError, TypeError) as error:
+        circuit = Circuit(graph, mask, scores, weights, ablation, searched, provenance, unmasked, notes)
+    except DiscoGPError as error:
         raise ArtifactError(f"{source}: {error}") from error
-
-
-def _graph(claim: Any, source: str) -> ComputationGraph:
-    if not isinstance(claim, dict):
-        raise ArtifactError(f'{source}: "graph" must be an object with n_layers and n_heads')
-    layers, heads = _size(claim, "n_layers", source), _size(claim, "n_heads", source)
-    kinds = {name: claim.get(name, False) for name in ("parallel", "joint_heads")}
-    for name, value in kinds.items():
-        if not isinstance(value, bool):
-            raise ArtifactError(f'{source}: "{name}" of the graph is {value!r}; it is true or false')
-    if 1.5 * (layers * heads) ** 2 > MAX_EDGES:
-        raise ArtifactError(f"{source}: a graph of {layers} layers × {heads} heads is beyond {MAX_EDGES:,} edges")
-    return ComputationGraph(layers, heads, **kinds)
-
-
-def _size(claim: dict[str, Any], name: str, source: str) -> int:
-    size = claim.get(name)
-    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_EDGES:
-        raise ArtifactError(f"{source}: {name} of the graph is {str(size)[:40]}; it must be a whole number from 1 on")
-    return size
-
-
-def _score(name: str, score: Any, source: str) -> float | None:
-    if score is None:
-        return None
-    if isinstance(score, bool) or not isinstance(score, (int, float)) or abs(score) > _FLOAT32_MAX:
-        raise ArtifactError(f"{source}: the score of {name} is {str(score)[:40]}; it must be a finite number or null")
-    return float(score)
+    counted = document.get("n_edges")
+    if counted is not None and (counted["kept"], counted["total"]) != (circuit.n_edges, graph.n_edges):
+        raise ArtifactError(
+            f"{source} contradicts itself: n_edges says {counted['kept']:,} of {counted['total']:,}, and it lists "
+            f"{circuit.n_edges:,} of the graph's {graph.n_edges:,}"
+        )
+    _check_densities(summary, source)
+    return circuit
 
 
 def _single_file_scores(
-    document: dict[str, Any], graph: ComputationGraph, listed: Mapping[int, float | None], source: str
+    document: Document, graph: ComputationGraph, listed: Mapping[int, float | None], source: str
 ) -> NDArray[np.float32] | None:
     given = {index: score for index, score in listed.items() if score is not None}
     if given and len(given) < len(listed):
@@ -240,25 +251,35 @@ def _single_file_scores(
         if len(raw) != 4 * graph.n_edges:
             raise ArtifactError(f'{source}: "all_edge_scores" has {len(raw)} bytes; {graph.n_edges} edges need 4 each')
         scores = np.frombuffer(raw, dtype="<f4").astype(np.float32)
-        check_finite(scores, graph, source)
+        check_scores(scores, graph, given, source)
     scores[list(given)] = list(given.values())
     return scores
 
 
-def _without_weight_masks(document: dict[str, Any], source: str) -> dict[str, Any]:
+def _without_weight_masks(document: Document, source: str) -> Document:
     """What a file without its weight masks still says: a circuit of edges, with a note about what was left out."""
-    weights, provenance = document.get("weights"), document.get("provenance")
-    if weights is None or not isinstance(provenance, dict):
-        return document
-    if document.get("searched") == "weights":
+    weights = document.get("weights")
+    if document["searched"] == "weights":
         raise ArtifactError(f"{source} is a circuit of weights, whose masks are in its folder only; open the folder")
-    density = weights.get("density") if isinstance(weights, dict) else None
-    noted = {**provenance, "weight_masks_left_out": {"density": density}}
-    return {**document, "searched": "edges", "provenance": noted}
+    if weights is None:
+        return document
+    noted = {**document["provenance"], "weight_masks_left_out": {"density": weights.get("density")}}
+    return cast("Document", {**document, "searched": "edges", "provenance": noted})
 
 
-def check_finite(scores: NDArray[np.float32], graph: ComputationGraph, source: str) -> None:
+def check_scores(
+    scores: NDArray[np.float32], graph: ComputationGraph, listed: Mapping[int, float], source: str
+) -> None:
+    """ArtifactError unless all scores [E] are finite, and those that are listed beside them the same."""
     bad = np.flatnonzero(~np.isfinite(scores))
     if bad.size:
-        name = graph.edges[bad[0]].name
+        name = graph.edges_at(bad[:1])[0].name
         raise ArtifactError(f"{source}: the score of {name} is {scores[bad[0]]}; scores must be finite")
+    places = np.fromiter(listed, dtype=np.int64)
+    given = np.fromiter(listed.values(), dtype=np.float64).astype(np.float32)
+    if (other := np.flatnonzero(scores[places] != given)).size:
+        index = int(places[other[0]])
+        raise ArtifactError(
+            f"{source} contradicts itself: the score of {graph.edges_at([index])[0].name} is {listed[index]} and "
+            f"{scores[index]}"
+        )

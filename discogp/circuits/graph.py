@@ -198,13 +198,21 @@ class ComputationGraph:
 
     @property
     def n_edges(self) -> int:
-        return int(self.prefix_lengths.sum())
+        """Counted, not built: whoever reads a graph's size from a file asks this first."""
+        layers, heads = self.n_layers, self.n_heads
+        before = layers + self.nodes_per_layer * (layers * (layers - 1) // 2)  # sources before a layer, of all layers
+        own_heads = 0 if self.parallel else layers * heads
+        return self.readers_per_layer * before + own_heads + self.n_sources
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        sources, readers = self.sources, self.readers
-        places = zip(self.rows.tolist(), self.columns.tolist(), strict=True)
-        return tuple(Edge(i, sources[c], readers[r], r, c) for i, (r, c) in enumerate(places))
+        return self.edges_at(range(self.n_edges))
+
+    def edges_at(self, indices: Iterable[int]) -> tuple[Edge, ...]:
+        """The edges of these indices, without making the others."""
+        places, sources, readers = np.fromiter(indices, dtype=np.int64), self.sources, self.readers
+        found = zip(places.tolist(), self.rows[places].tolist(), self.columns[places].tolist(), strict=True)
+        return tuple(Edge(i, sources[c], readers[r], r, c) for i, r, c in found)
 
     @cached_property
     def _rows_by_reader(self) -> dict[str, int]:
@@ -229,7 +237,7 @@ class ComputationGraph:
         return int(self.row_starts[row]) + column
 
     def edge(self, name: str) -> Edge:
-        return self.edges[self.index(name)]
+        return self.edges_at([self.index(name)])[0]
 
     @cached_property
     def source_nodes(self) -> NDArray[np.int64]:

@@ -67,6 +67,7 @@ def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, 
         options.task = options.task or circuit.provenance.get("task")  # the same data, moved elsewhere
     if (named := named_task(options)) is not None:
         recipe["task"], recipe["task_options"] = named
+    recipe |= {} if options.bos is None else {"bos": options.bos}
     ablation = options.ablation or circuit.ablation
     recipe["need_counterfactual"] = ablation == "resample" or recipe.get("need_counterfactual", False)
     data = restore(model, recipe)
@@ -97,9 +98,9 @@ def _minimality(options: argparse.Namespace) -> None:
         return
     say(f"{'edge':24} {'change':>9} {'changed':>8} {'Δ accuracy':>11} {'Δ KL':>9} {'Δ logit diff':>13}")
     for e in found.effects[: options.top]:
-        say(f"{e.edge:24} {e.change:9.4f} {e.changed:8} {e.accuracy:+11.3f} {e.kl:+9.4f} {e.logit_diff:+13.3f}")
+        say(f"{e.edge:24} {e.change:z9.4f} {e.changed:8} {e.accuracy:+z11.3f} {e.kl:+z9.4f} {e.logit_diff:+z13.3f}")
     say(
-        f"minimality {found.minimality:.3f}: {found.n_idle} of {len(found.effects)} edges can go, one at a time, and "
+        f"minimality {found.minimality:z.3f}: {found.n_idle} of {len(found.effects)} edges can go, one at a time, and "
         f"nothing changes; {len(prompts)} prompts"
     )
 
@@ -134,8 +135,10 @@ def table(evaluation: dict[str, Any]) -> str:
     lines = [f"{'':12} {'accuracy':>9} {'top-1':>9} {'KL (nats)':>10} {'logit diff':>11}{heads}"]
     for name in ("full", "circuit", "complement"):
         m = evaluation[name]
-        more = "".join(f" {m[measure.name]:12.4f}" for measure in further)
-        lines.append(f"{name:12} {m['accuracy']:9.3f} {m['top1']:9.3f} {m['kl']:10.4f} {m['logit_diff']:11.3f}{more}")
+        more = "".join(f" {m[measure.name]:z12.4f}" for measure in further)
+        lines.append(
+            f"{name:12} {m['accuracy']:z9.3f} {m['top1']:z9.3f} {m['kl']:z10.4f} {m['logit_diff']:z11.3f}{more}"
+        )
     weights, searched = evaluation["weight_density"], evaluation["searched_weight_density"]
     lines.append(
         f"{evaluation['n_edges']:,} edges, {evaluation['edge_density']:.2%}"

@@ -37,6 +37,7 @@ def add_to(commands: Any) -> None:
     discover.add_argument("--validation", type=int, default=128)
     discover.add_argument("--test", type=int, default=256)
     discover.add_argument("--all-prompts", action="store_true", help="keep prompts the full model gets wrong")
+    discover.add_argument("--few-prompts", action="store_true", help="search even where they tell little")
     discover.add_argument("--device", default="cpu")
     discover.add_argument("--out", type=Path, metavar="DIR", help="where the circuit is saved; not needed to dry-run")
     discover.add_argument(
@@ -114,6 +115,8 @@ def _settings(options: argparse.Namespace, device: str) -> RunSettings:
         only_known=not options.all_prompts,
         device=device,
         method=options.method,
+        bos=options.bos,
+        few_prompts=options.few_prompts,
     )
 
 
@@ -148,7 +151,7 @@ def _silent(text: str) -> None:
 def _progress_line(progress: Any) -> str:
     v = progress.validation
     return (
-        f"{progress.phase:7} {progress.step:>5}/{progress.total_steps}  accuracy {v['accuracy']:.3f}  "
-        f"complement {v['complement_accuracy']:.3f}  KL {v['kl']:.3f}  density {v['density']:.4f}  "
+        f"{progress.phase:7} {progress.step:>5}/{progress.total_steps}  accuracy {v['accuracy']:z.3f}  "
+        f"complement {v['complement_accuracy']:z.3f}  KL {v['kl']:z.3f}  density {v['density']:z.4f}  "
         f"{progress.elapsed:.0f} s, {progress.eta:.0f} s left"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
+from discogp.circuits.networks import EDGE_COLOURS, NODE_FILLS, NODE_LINES
+
 Theme = Literal["light", "dark"]
 
 
@@ -18,13 +20,8 @@ PALETTES = MappingProxyType(
             "dim": "#6b7280",
             "rule": "#edeff2",
             "off": "#b4b8be",
-            "edges": {"q": "#0072B2", "k": "#D07A00", "v": "#009E73", "mlp": "#B0508A", "logits": "#5B6270"},
-            "nodes": {
-                "input": {"fill": "#EEF0F3", "line": "#5B6270"},
-                "head": {"fill": "#EAF1FA", "line": "#4A6FA5"},
-                "mlp": {"fill": "#F8EAF2", "line": "#B0508A"},
-                "logits": {"fill": "#EEF0F3", "line": "#5B6270"},
-            },
+            "edges": dict(EDGE_COLOURS),
+            "nodes": {kind: {"fill": NODE_FILLS[kind], "line": NODE_LINES[kind]} for kind in NODE_FILLS},
             "accent": "#D1402F",
         },
         "dark": {

@@ -32,6 +32,7 @@ def standalone_html(view: GraphView, theme: Theme = "light") -> str:
         title=escape(view.title),
         subtitle=escape(view.subtitle),
         metrics=_metrics_table(view),
+        notes="".join(f"<p>{escape(note)}</p>" for note in view.notes),
         css=frontend.css(),
         html=frontend.html(),
         vis=_in_script(frontend.vis_network()),
@@ -60,7 +61,7 @@ def _metrics_table(view: GraphView) -> str:
     head = "".join(f"<th>{escape(measure.title)}</th>" for measure in columns)
     rows = []
     for part, numbers in view.metrics:
-        shown = (f"{numbers[measure.name]:.3f}" if measure.name in numbers else "" for measure in columns)
+        shown = (f"{numbers[measure.name]:z.3f}" if measure.name in numbers else "" for measure in columns)
         cells = "".join(f"<td>{text}</td>" for text in shown)
         rows.append(f"<tr><th>{escape(PART_LABELS[part])}</th>{cells}</tr>")
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

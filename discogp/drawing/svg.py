@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -21,6 +23,8 @@ SANS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 FONT = 13.0
 NODE_HEIGHT = 23.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 30.0, 112.0, 64.0
+_LINE, _SMALL, _MOST_LINES_OF_A_NOTE = 16.0, 10.5, 6
+_ORIGINAL = ("original", "original_complement")
 # XML 1.0 has no place for these, escaped or not; a model's name or a task may hold them.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -59,34 +63,43 @@ def svg(view: GraphView, theme: Theme = "light") -> Drawing:
     step_y = min(86.0, max(NODE_HEIGHT + 11, 560 / max(view.height, 1)))
     inner = max(view.width * step_x + node_width, 560.0)
     width = LEFT + inner + RIGHT
-    height = TOP + view.height * step_y + NODE_HEIGHT + BOTTOM
+    numbers, notes = metrics_lines(view), _wrapped(view.notes, width - 2 * 24)
+    top = TOP + _LINE * max(0, len(numbers) - 1)
+    legend = top + view.height * step_y + NODE_HEIGHT + BOTTOM
+    height = legend + (_LINE * len(notes) + 4 if notes else 0)
     frame = _Frame(
         step_x,
         step_y,
         LEFT + (inner - view.width * step_x) / 2,
-        TOP + NODE_HEIGHT / 2 + view.height * step_y,
+        top + NODE_HEIGHT / 2 + view.height * step_y,
         node_width,
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img">',
         f"<title>{_text(view.title)}</title>",
-        f"<desc>{_text(view.subtitle)}</desc>",
+        f"<desc>{_text(chr(10).join((view.subtitle, *numbers, *view.notes)))}</desc>",
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="{palette["background"]}"/>',
-        *_heading(view, palette, width),
+        *_heading(view, numbers, palette, width),
         *_rows(view, palette, frame, width),
         '<g fill="none" stroke-linecap="round">',
         *(_link(view, link, palette, frame) for link in reversed(view.links)),
         "</g>",
         *(_node(view, node, palette, frame) for node in view.nodes),
-        *_legend(view, palette, height),
+        *_legend(view, palette, legend),
+        *(_label(24, legend + _LINE * n, line, _SMALL, palette["dim"]) for n, line in enumerate(notes)),
         "</svg>",
     ]
     return Drawing("\n".join(parts) + "\n", width, height)
 
 
+def printable(text: str) -> str:
+    """The text with what XML has no place for replaced."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
 def _text(value: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", value))
+    return escape(printable(value))
 
 
 def _label(x: float, y: float, text: str, size: float, fill: str, **rest: Any) -> str:
@@ -100,24 +113,37 @@ def _fitting(text: str, width: float, size: float) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _heading(view: GraphView, palette: dict[str, Any], width: float) -> list[str]:
+def _wrapped(notes: Sequence[str], width: float) -> list[str]:
+    """Lines that fit; of a very long note the beginning (`<desc>` has all of it)."""
+    most = max(20, int(width / (_SMALL * 0.53)))
+    lines = []
+    for note in notes:
+        found = textwrap.wrap(note, most, subsequent_indent="    ", max_lines=_MOST_LINES_OF_A_NOTE, placeholder=" …")
+        lines += found or [""]
+    return lines
+
+
+def _heading(view: GraphView, numbers: Sequence[str], palette: dict[str, Any], width: float) -> list[str]:
     room = width - 2 * 24
     lines = [
         _label(24, 40, _fitting(view.title, room, 21), 21, palette["text"], font_weight="bold"),
         _label(24, 63, _fitting(view.subtitle, room, 13), 13, palette["dim"]),
     ]
-    numbers = metrics_line(view)
-    if numbers:
-        lines.append(_label(24, 83, _fitting(numbers, room, 13), 13, palette["dim"]))
+    return lines + [
+        _label(24, 83 + _LINE * n, _fitting(line, room, 13), 13, palette["dim"]) for n, line in enumerate(numbers)
+    ]
+
+
+def metrics_lines(view: GraphView) -> list[str]:
+    """`accuracy: full model 0.98, circuit 0.95, complement 0.49 · KL 1.4 nats`; the original's in a line of its own."""
+    lines = []
+    for parts, kl_of in ((("full", "circuit", "complement", "edited"), ("circuit", "edited")), (_ORIGINAL, _ORIGINAL)):
+        rows = [(part, numbers) for part, numbers in view.metrics if part in parts]
+        accuracies = [f"{PART_LABELS[part]} {n['accuracy']:z.3f}" for part, n in rows if "accuracy" in n]
+        line = [f"accuracy: {', '.join(accuracies)}"] if accuracies else []
+        line += [f"KL {n['kl']:z.3g} nats" for part, n in rows if part in kl_of[:2] and "kl" in n][:1]
+        lines += [" · ".join(line)] if line else []
     return lines
-
-
-def metrics_line(view: GraphView) -> str:
-    """`accuracy: full model 0.98, circuit 0.95, complement 0.49 · KL 1.4 nats`, or an empty text."""
-    accuracies = [f"{PART_LABELS[part]} {n['accuracy']:.3f}" for part, n in view.metrics if "accuracy" in n]
-    parts = [f"accuracy: {', '.join(accuracies)}"] if accuracies else []
-    parts += [f"KL {n['kl']:.3g} nats" for part, n in view.metrics if part == "circuit" and "kl" in n]
-    return " · ".join(parts)
 
 
 def _rows(view: GraphView, palette: dict[str, Any], frame: _Frame, width: float) -> list[str]:
@@ -135,7 +161,7 @@ def _link(view: GraphView, link: ViewLink, palette: dict[str, Any], frame: _Fram
     opacity = 0.6 if off else 0.5 - 0.4 * crowd + (0.45 + 0.3 * crowd) * link.strength
     width = 0.7 if off else (0.9 - 0.4 * crowd) + (3.1 - 0.6 * crowd) * link.strength
     colour = palette["off"] if off else palette["edges"][link.kind]
-    score = "" if link.score is None else f", score {link.score:.4g}"
+    score = "" if link.score is None else f", score {link.score:z.4g}"
     title = f"{link.name}{score}, rank {link.rank}{', off' if off else ''}"
     return (
         f'<path d="{_curve(view, link, frame)}" stroke="{colour}" stroke-opacity="{opacity:.2f}" '

@@ -74,7 +74,8 @@ class ViewLink:
 class GraphView:
     """All that a renderer needs. Links come strongest first; `off_*` are drawn grey and thin.
 
-    `metrics`: ("full" | "circuit" | "complement", numbers by name) as found in the provenance.
+    `metrics`: (one of `describe.PART_LABELS`, numbers by name), by default as found in the provenance; `notes`: lines
+    that say what the drawing is of. Neither is part of its `id`.
     `rows` are the layers that occur, from below, with their y; `width` and `height` are in grid units.
     """
 
@@ -90,6 +91,7 @@ class GraphView:
     height: float
     off_edges: frozenset[str] = frozenset()
     off_nodes: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def is_off(self, link: ViewLink) -> bool:
         """Whether the link is off by itself or because a node at one of its ends is."""

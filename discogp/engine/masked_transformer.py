@@ -9,7 +9,7 @@ How the pass works, and why it is fast, is told in `masked_pass`.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -23,7 +23,7 @@ from discogp.engine.replacement import Replacement
 from discogp.engine.workspace import Workspace
 from discogp.errors import ConfigError, ModelError
 from discogp.models.weights import ModelWeights
-from discogp.terms import Precision
+from discogp.terms import Bos, Precision
 
 if TYPE_CHECKING:
     from discogp.models.loading import Checkpoint
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 class MaskedTransformer:
     """A loaded model and its computation graph. Immutable: masks are arguments, parameters are never written to."""
 
-    def __init__(self, weights: ModelWeights, name: str, tokenizer: Any = None, bos_id: int | None = None) -> None:
+    def __init__(
+        self,
+        weights: ModelWeights,
+        name: str,
+        tokenizer: Any = None,
+        bos_id: int | None = None,
+        notes: tuple[str, ...] = (),
+        bos: Bos = "auto",
+    ) -> None:
         self.weights = weights
         self.config = weights.config
         shape = weights.config
@@ -43,16 +51,21 @@ class MaskedTransformer:
         self.name = name
         self.tokenizer = tokenizer
         self.bos_id = bos_id
+        self.notes = notes
+        """In what its files differ from it without changing a logit: to be told with whatever it computes."""
+        self.bos: Bos = bos
+        """Where the token `bos_id` stands, for tasks that do not say."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> MaskedTransformer:
-        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id)
+        return cls(checkpoint.weights, checkpoint.name, checkpoint.tokenizer, checkpoint.bos_id, checkpoint.notes)
 
     def in_precision(self, precision: Precision) -> MaskedTransformer:
         """This model, or a copy of it whose weights and activations are bf16."""
         if precision == "fp32":
             return self
-        return MaskedTransformer(self.weights.to(dtype=torch.bfloat16), self.name, self.tokenizer, self.bos_id)
+        weights = self.weights.to(dtype=torch.bfloat16)
+        return MaskedTransformer(weights, self.name, self.tokenizer, self.bos_id, self.notes, self.bos)
 
     @property
     def device(self) -> torch.device:
@@ -175,8 +188,17 @@ class MaskedTransformer:
             return run.forward(mask)
 
 
-def load_model(name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu") -> MaskedTransformer:
-    """A known model by name, a Hugging Face folder, or a model of the hub, ready for masks. ModelError if it cannot."""
+def load_model(
+    name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu", bos: Bos = "auto"
+) -> MaskedTransformer:
+    """A known model by name, a Hugging Face folder, or a model of the hub, ready for masks. ModelError if it cannot.
+
+    `bos`: whether its opening token stands before the prompts of tasks that do not say otherwise.
+    """
+    if bos not in get_args(Bos):
+        raise ConfigError(f"bos is {bos!r}; allowed: {', '.join(get_args(Bos))}")
     from discogp.models.loading import load_checkpoint
 
-    return MaskedTransformer.from_checkpoint(load_checkpoint(name_or_path, device))
+    model = MaskedTransformer.from_checkpoint(load_checkpoint(name_or_path, device))
+    model.bos = bos
+    return model

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from discogp.errors import ModelError
 from discogp.evaluation.measures import kl_divergence
+from discogp.tasks.fitting import has_unknown, unknown_words
+from discogp.tasks.opening import opening
+from discogp.terms import Bos
 
 MOST_TOKENS = 256
 
@@ -58,8 +61,8 @@ def positions(
     ]
 
 
-def prompt_ids(text: str, tokenizer: Any, bos_id: int | None) -> Int[Tensor, "1 t"]:
-    """A person's own text as token ids [1, t], the beginning-of-sequence token in front if the model wants one.
+def prompt_ids(text: str, tokenizer: Any, bos_id: int | None, bos: Bos = "auto") -> Int[Tensor, "1 t"]:
+    """A person's own text as token ids [1, t], with the token that opens a text as prompts of a task have it.
 
     ModelError for no tokenizer, no text, too much of it, or words that the tokenizer does not know.
     """
@@ -70,13 +73,9 @@ def prompt_ids(text: str, tokenizer: Any, bos_id: int | None) -> Int[Tensor, "1 
         raise ModelError("the text is empty; type a prompt")
     if len(ids) > MOST_TOKENS:
         raise ModelError(f"the text has {len(ids):,} tokens; at most {MOST_TOKENS} are shown, so shorten it")
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    if unknown is not None and unknown in ids:
-        words = [word for word in text.split() if unknown in tokenizer(word, add_special_tokens=False)["input_ids"]]
-        raise ModelError(
-            f"the model does not know {', '.join(map(repr, words[:5])) or 'a part of this text'}; reword it"
-        )
-    return torch.tensor([ids if bos_id is None else [bos_id, *ids]])
+    if has_unknown(text, ids, tokenizer):
+        raise ModelError(f"the model does not know {unknown_words(text, tokenizer)}; reword it")
+    return torch.tensor([opening(ids, tokenizer, bos_id, bos) + ids])
 
 
 def _guesses(log_probs: Float[Tensor, "t V"], tokenizer: Any, top: int) -> list[tuple[Guess, ...]]:

@@ -1,7 +1,8 @@
 """Carry a circuit away: pictures, a page that works alone, data; one file a format.
 
-In: a `Circuit`, and what is switched off in it. Out: the bytes of a file (`render`), or the file (`export`). Pictures
-are drawn from the same GraphView as the page; data hold all of it. `huggingface` writes a whole model folder.
+In: a `Circuit`, what is switched off in it, and its figures if they were just computed. Out: the bytes of a file
+(`render`), or the file (`export`). Pictures are drawn from the same GraphView as the page; data hold all of it. What an
+export says of itself is in `facts`. `huggingface` writes a whole model folder.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from discogp.circuits.circuit import Circuit
 from discogp.drawing.palette import PALETTES, Theme
 from discogp.errors import ArtifactError
 from discogp.export.base import FORMATS, Wanted
+from discogp.export.facts import Measured, command
 from discogp.paths import replaced_file
 
-__all__ = ["FORMATS", "export", "render"]
+__all__ = ["FORMATS", "Measured", "export", "render"]
 
 
 def render(
@@ -27,12 +29,18 @@ def render(
     theme: Theme = "light",
     scale: float = 2.0,
     title: str | None = None,
+    measured: Measured | None = None,
+    source: str | None = None,
 ) -> bytes:
     """The bytes of a file in one of FORMATS.
 
     `max_edges`: how many of the strongest edges; None for the format's own number. `off`: names of
-    edges and nodes that are switched off: pictures show them grey, `json` and `graphml` hold the circuit that
-    is left. `scale`: pixels of a PNG for each pixel of the SVG. `json` always holds every kept edge.
+    edges and nodes that are switched off: pictures show them grey, data hold the circuit that is left. `scale`: pixels
+    of a PNG for each pixel of the SVG. `json` and `mib` always hold every kept edge.
+
+    `measured`: figures that were just computed, with off edges those of what is left among them; without them, the
+    figures saved with the circuit are shown as the original's, and that what is left was not measured. `source`: where
+    the circuit is, for the command that makes the export again.
     Raises ArtifactError for an unknown format, theme or size, and GraphError for an unknown name in `off`.
     """
     chosen = FORMATS[format]
@@ -41,7 +49,10 @@ def render(
     if max_edges is not None and max_edges < 0:
         raise ArtifactError(f"max_edges is {max_edges}; it must be 0 or more")
     most = chosen.most_edges if max_edges is None else max_edges
-    return chosen.make(Wanted(circuit, most, frozenset(off), theme, scale, title))
+    names = frozenset(off)
+    scored = bool(names) and measured is not None and measured.edited is not None
+    again = command(source, format, chosen.suffix, names, max_edges=max_edges, theme=theme, scored=scored)
+    return chosen.make(Wanted(circuit, most, names, theme, scale, title, measured, again))
 
 
 def export(
@@ -54,6 +65,8 @@ def export(
     theme: Theme = "light",
     scale: float = 2.0,
     title: str | None = None,
+    measured: Measured | None = None,
+    source: str | None = None,
 ) -> Path:
     """Write `render`'s bytes to a file, replacing it whole or not at all; ArtifactError where that cannot be."""
     target = Path(path)
@@ -65,7 +78,10 @@ def export(
         raise ArtifactError(f"{target} is a folder; give the name of a file, such as {target / f'circuit.{format}'}")
     if not parent:
         raise ArtifactError(f"there is no folder {target.parent} to write {target.name} into; make it first")
-    content = render(circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title)
+    content = render(
+        circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title, measured=measured,
+        source=source,
+    )  # fmt: skip
     try:
         with replaced_file(target) as temporary:
             temporary.write_bytes(content)

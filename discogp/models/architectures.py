@@ -1,4 +1,4 @@
-"""From a config to the row of its architecture, or the reason why there is none; and checks on what it states."""
+"""From a config to the row of its architecture, or the reason why there is none; and its extractor, checked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import Any
 import torch
 
 from discogp.errors import ModelError
-from discogp.models.families.reading import Parameters, setting_error
+from discogp.models.families.reading import Parameters
 from discogp.models.families.table import ARCHITECTURES, Architecture
 from discogp.models.weights import ModelWeights
-
-MAX_LAYERS = 512
-"""More than any dense decoder has; a larger number in a config is damage, and would fill the memory before
-any other check."""
 
 
 def architecture_of(raw_config: Mapping[str, Any], model: str) -> Architecture:
@@ -101,29 +97,6 @@ def _reason(name: str, raw_config: Mapping[str, Any]) -> str:
         if any(word in lowered for word in words):
             return reason
     return "nobody has added a row for it to the table of architectures (a file in discogp/models/families) yet"
-
-
-def _count(hf_config: Any, key: str, maximum: int | None = None) -> int:
-    value = getattr(hf_config, key, None)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (maximum is not None and value > maximum):
-        allowed = f"a whole number from 1 to {maximum}" if maximum else "a positive whole number"
-        raise ModelError(
-            f"config.json: {key} is {value!r}, must be {allowed}. The file is damaged; download the model again"
-        )
-    return value
-
-
-def check_shape(row: Architecture, hf_config: Any) -> None:
-    """Refuse impossible sizes before a model of that size is built."""
-    for key in ("hidden_size", "num_attention_heads", "vocab_size", "max_position_embeddings"):
-        _count(hf_config, key)
-    _count(hf_config, "num_hidden_layers", MAX_LAYERS)
-    width, heads = hf_config.hidden_size, hf_config.num_attention_heads
-    if getattr(hf_config, "head_dim", None) is None and width % heads:
-        raise setting_error(row.name, "hidden_size", width, f"a multiple of the number of heads ({heads})")
-    shared = getattr(hf_config, "num_key_value_heads", None)
-    if shared is not None and (shared < 1 or heads % shared):
-        raise setting_error(row.name, "num_key_value_heads", shared, f"a divisor of the number of heads ({heads})")
 
 
 def extract(row: Architecture, hf_config: Any, parameters: Parameters) -> ModelWeights:

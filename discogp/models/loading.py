@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,12 @@ from torch import Tensor
 
 from discogp.errors import ModelError
 from discogp.models import registry
-from discogp.models.architectures import Architecture, architecture_of, check_shape, extract
+from discogp.models.architectures import Architecture, architecture_of, extract
+from discogp.models.bounds import check_claims, check_room, check_shape
+from discogp.models.leftovers import is_leftover, leftover_notes
 from discogp.models.load_errors import first_line, load_error, named, quiet
-from discogp.models.locate import check_folder, checked_name, locate
+from discogp.models.locate import checked_name, locate, read_config
+from discogp.models.stored import WRAPPER_MAPPING, Stored, stored_in
 from discogp.models.weights import ModelWeights
 
 if TYPE_CHECKING:
@@ -44,7 +48,8 @@ _LOADING = threading.Lock()
 class Checkpoint:
     """A loaded model: what the engine needs, and nothing of the libraries that read it except the tokenizer.
 
-    `bos_id` is the token the model expects before a text (None: none). `name` loads the same model again.
+    `bos_id` is the token the model expects before a text (None: none). `name` loads the same model again. `notes`: in
+    what its files differ from its model without changing a logit.
     """
 
     weights: ModelWeights
@@ -52,6 +57,7 @@ class Checkpoint:
     bos_id: int | None
     name: str
     title: str
+    notes: tuple[str, ...] = ()
 
 
 def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Checkpoint:
@@ -64,29 +70,26 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
     target = usable_device(device)
     with open_checkpoint(name_or_path) as opened:
         shown, title, tokenizer = opened.name, opened.title, opened.tokenizer
-        parameters = _bridge_parameters(opened.row, opened.source, shown, opened.module, tokenizer)
+        parameters = _bridge_parameters(opened.row, opened.folder, shown, opened.module, tokenizer)
         weights = opened.extract(parameters)
+        notes = opened.notes(weights)
         del opened, parameters
     _release_memory()
-    if tokenizer is not None and len(tokenizer) > weights.config.d_vocab:
-        raise ModelError(
-            f"model {shown!r}: its tokenizer knows {len(tokenizer)} tokens but the model only "
-            f"{weights.config.d_vocab}. The two do not belong together; put the model's own tokenizer files "
-            "in the folder"
-        )
-    return Checkpoint(_moved(weights, target, shown), tokenizer, _bos_id(tokenizer), shown, title)
+    bos_id, more = _within_vocabulary(tokenizer, _bos_id(tokenizer), weights.config.d_vocab)
+    return Checkpoint(_moved(weights, target, shown), tokenizer, bos_id, shown, title, notes + more)
 
 
 @dataclass
 class Opened:
-    """A checkpoint as transformers reads it, fp32, before anything is taken out of it. `source`: folder or hub name."""
+    """A checkpoint as transformers reads it, fp32, before anything is taken out of it."""
 
     row: Architecture
     module: Any
     tokenizer: PreTrainedTokenizerBase | None
     name: str
     title: str
-    source: str
+    folder: Path
+    stored: Stored
 
     def parameters(self) -> dict[str, Tensor]:
         """The module's parameters under their Hugging Face names."""
@@ -97,6 +100,10 @@ class Opened:
         with named(self.name):
             return extract(self.row, self.module.config, self.parameters() if parameters is None else parameters)
 
+    def notes(self, weights: ModelWeights) -> tuple[str, ...]:
+        """What its files hold beside the parameters of `weights`. ModelError where that is of another model."""
+        return _head_note(self.module, self.stored) + leftover_notes(self.stored, weights)
+
 
 @contextmanager
 def open_checkpoint(name_or_path: str | os.PathLike[str]) -> Iterator[Opened]:
@@ -106,19 +113,20 @@ def open_checkpoint(name_or_path: str | os.PathLike[str]) -> Iterator[Opened]:
     folder, hub_name = locate(name, known)
     shown = known.name if known else str(folder) if folder else name
     with _LOADING, quiet():
-        source = str(folder) if folder else hub_name
-        if folder:
-            check_folder(folder, shown)
-        local = folder is not None or registry.in_hub_cache(hub_name)
-        if not local:
-            _check_hub(hub_name, shown)
-        row = architecture_of(_read_raw_config(source, shown, local), shown)
-        hf_config = _read_config(source, shown, local)
+        title = known.title if known else folder.name if folder else name
+        if folder is None:
+            folder = _hub_folder(hub_name, shown)
+        raw_config = read_config(folder, shown)
+        row = architecture_of(raw_config, shown)
+        check_claims(raw_config, shown)
+        stored = stored_in(folder, shown)
+        hf_config = _read_config(folder, shown)
         with named(shown):
             check_shape(row, hf_config)
-        tokenizer = _read_tokenizer(source, shown, folder, local)
-        module = _read_module(source, shown, hf_config, local)
-        yield Opened(row, module, tokenizer, shown, known.title if known else folder.name if folder else name, source)
+            check_room(row, hf_config, stored)
+        tokenizer = _read_tokenizer(folder, shown)
+        module = _read_module(folder, shown, hf_config, stored)
+        yield Opened(row, module, tokenizer, shown, title, folder, stored)
 
 
 def _release_memory() -> None:
@@ -152,63 +160,65 @@ def _moved(weights: ModelWeights, device: torch.device, shown: str) -> ModelWeig
         raise ModelError(f"model {shown!r} could not be moved to {device}: {first_line(error)}. Use 'cpu'") from error
 
 
-def _check_hub(hub_name: str, shown: str) -> None:
-    """One quick question to the hub: the loaders would ask six times over half a minute."""
-    from huggingface_hub import HfApi
+def _hub_folder(hub_name: str, shown: str) -> Path:
+    """The folder of a model of the hub in the hub's cache, where it is fetched first unless it is there whole."""
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
+    if registry.in_hub_cache(hub_name):
+        return Path(str(try_to_load_from_cache(hub_name, "config.json"))).parent
     try:
-        HfApi().model_info(hub_name, timeout=15)
+        # One quick question first: the loaders would ask six times over half a minute.
+        there = {file.rfilename for file in HfApi().model_info(hub_name, timeout=15).siblings or ()}
+        weights = (
+            "*.safetensors" if any(f.startswith("model") and f.endswith(".safetensors") for f in there) else "*.bin"
+        )
+        wanted = [name for name in there if "/" not in name and not name.startswith("consolidated")]
+        patterns = ("*.json", "*.model", "*.txt", "*.jinja", weights)
+        wanted = [name for name in wanted if any(fnmatch(name, pattern) for pattern in patterns)]
+        return Path(snapshot_download(hub_name, allow_patterns=wanted))
     except Exception as error:
         raise load_error(error, shown, "its page on the hub", local=False) from error
 
 
-def _read_raw_config(source: str, shown: str, local: bool) -> Mapping[str, Any]:
-    from transformers import PreTrainedConfig
-
-    try:
-        return PreTrainedConfig.get_config_dict(source, local_files_only=local)[0]
-    except Exception as error:  # the loaders raise whatever a damaged or foreign file makes them raise
-        raise load_error(error, shown, "its configuration", local) from error
-
-
-def _read_config(source: str, shown: str, local: bool) -> Any:
+def _read_config(folder: Path, shown: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
-    except Exception as error:
-        raise load_error(error, shown, "its configuration", local) from error
+        return AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # the loaders raise whatever a damaged or foreign file makes them raise
+        raise load_error(error, shown, "its configuration", local=True) from error
 
 
-def _read_tokenizer(source: str, shown: str, folder: Path | None, local: bool) -> PreTrainedTokenizerBase | None:
+def _read_tokenizer(folder: Path, shown: str) -> PreTrainedTokenizerBase | None:
     """The checkpoint's tokenizer; None where the folder has no tokenizer files."""
-    if folder and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return None
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:
-        raise load_error(error, shown, "its tokenizer", local) from error
+        raise load_error(error, shown, "its tokenizer", local=True) from error
 
 
-def _read_module(source: str, shown: str, hf_config: Any, local: bool) -> Any:
+def _read_module(folder: Path, shown: str, hf_config: Any, stored: Stored) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
         module, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # a pair, because of the last
-            source,
+            str(folder),
             config=hf_config,
+            key_mapping=WRAPPER_MAPPING if stored.wrapped else None,
             dtype=torch.float32,
             attn_implementation="eager",
             trust_remote_code=False,
-            local_files_only=local,
+            local_files_only=True,
             weights_only=True,
             ignore_mismatched_sizes=True,  # so that they are reported by name, and refused below
             output_loading_info=True,
         )
     except Exception as error:
-        raise load_error(error, shown, "its weights", local) from error
+        raise load_error(error, shown, "its weights", local=True) from error
     # transformers only warns about these, and fills what is missing with random numbers.
     for key, meaning in (
         ("missing_keys", "are missing from its weight files"),
@@ -216,6 +226,7 @@ def _read_module(source: str, shown: str, hf_config: Any, local: bool) -> Any:
         ("unexpected_keys", "are in its weight files but not in the architecture"),
     ):
         names = sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in info.get(key) or ())
+        names = [name for name in names if key != "unexpected_keys" or not is_leftover(name)]  # looked at later
         if names:
             raise ModelError(
                 f"model {shown!r}: {len(names)} parameters {meaning} "
@@ -225,8 +236,43 @@ def _read_module(source: str, shown: str, hf_config: Any, local: bool) -> Any:
     return module.eval()
 
 
+def _head_note(module: Any, stored: Stored) -> tuple[str, ...]:
+    """What to tell of a head that is stored although it is the embedding. ModelError where the two differ: transformers
+    then takes the stored one, against what the config says."""
+    if not module.config.tie_word_embeddings or "lm_head.weight" not in stored.tensors:
+        return ()
+    head, embedding = module.get_output_embeddings().weight, module.get_input_embeddings().weight
+    if not torch.equal(head, embedding):
+        raise ModelError(
+            f"model {stored.shown!r}: config.json ties the head to the embedding (tie_word_embeddings), but the weight "
+            "files hold a 'lm_head.weight' with other numbers. Set tie_word_embeddings to false if the stored head is "
+            "meant, or pass another checkpoint"
+        )
+    return ("the weight files hold the head that config.json ties to the embedding once more, and it is the same",)
+
+
+def _within_vocabulary(
+    tokenizer: PreTrainedTokenizerBase | None, bos_id: int | None, d_vocab: int
+) -> tuple[int | None, tuple[str, ...]]:
+    """The opening token unless the model has none of that number; and what to tell of a tokenizer of another size."""
+    if tokenizer is None:
+        return None, ()
+    known = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if known < d_vocab:
+        return bos_id, (f"the model has {d_vocab:,} embeddings for the {known:,} tokens of its tokenizer",)
+    if known == d_vocab:
+        return bos_id, ()
+    notes = (
+        f"the tokenizer knows {known:,} tokens, the model only the first {d_vocab:,}; prompts and answers that need "
+        "others are dropped",
+    )
+    if bos_id is None or bos_id < d_vocab:
+        return bos_id, notes
+    return None, (*notes, f"the token that opens a text ({tokenizer.bos_token}) is among those, so none is put first")
+
+
 def _bridge_parameters(
-    row: Architecture, source: str, shown: str, module: Any, tokenizer: PreTrainedTokenizerBase | None
+    row: Architecture, folder: Path, shown: str, module: Any, tokenizer: PreTrainedTokenizerBase | None
 ) -> Mapping[str, Tensor]:
     """The parameters under their Hugging Face names, out of the module that the TransformerBridge holds."""
     from transformer_lens.model_bridge import TransformerBridge
@@ -234,11 +280,11 @@ def _bridge_parameters(
 
     try:
         if tokenizer is None:  # boot_transformers would look for one on the hub
-            bridge = build_bridge_from_module(module, row.name, hf_config=module.config, model_name=source)
+            bridge = build_bridge_from_module(module, row.name, hf_config=module.config, model_name=str(folder))
         else:
             # A copy: the bridge adds padding and opening tokens to the tokenizer that it is given.
             bridge = TransformerBridge.boot_transformers(  # type: ignore[attr-defined]  # attached when the package is imported
-                source, hf_model=module, tokenizer=copy.deepcopy(tokenizer), device="cpu", dtype=torch.float32
+                str(folder), hf_model=module, tokenizer=copy.deepcopy(tokenizer), device="cpu", dtype=torch.float32
             )
     except Exception as error:
         raise load_error(error, shown, "its modules (TransformerBridge)", local=True) from error

@@ -5,7 +5,6 @@ Every refusal is a ModelError with the name that was given, the reason, and what
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from discogp.errors import ModelError
 from discogp.models import registry
-from discogp.models.load_errors import first_line
+from discogp.models.plain_json import read_object
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 
@@ -66,9 +65,9 @@ def locate(name: str, known: registry.KnownModel | None) -> tuple[Path | None, s
     return None, name
 
 
-def check_folder(folder: Path, shown: str) -> None:
-    """Everything about a local checkpoint that can be told from its files, with a clearer reason than the
-    loaders give."""
+def read_config(folder: Path, shown: str) -> dict[str, Any]:
+    """The content of a folder's config.json. ModelError, with a clearer reason than the loaders give, where the folder
+    is no checkpoint."""
     if not (folder / "config.json").is_file():
         found = sorted(entry.name for entry in folder.iterdir())[:6]
         if "adapter_config.json" in found:
@@ -86,60 +85,4 @@ def check_folder(folder: Path, shown: str) -> None:
             f"model folder {shown!r} holds an adapter (adapter_config.json), which would change the weights "
             "while loading. Merge it into its base model, save that, and pass its folder"
         )
-    _read_json(folder / "config.json", shown)
-    _check_weight_files(folder, shown)
-
-
-def _read_json(path: Path, shown: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ModelError(
-            f"model {shown!r}: {path.name} is not JSON in UTF-8 ({error}). Download the model again"
-        ) from error
-    except OSError as error:
-        raise ModelError(
-            f"model {shown!r}: {path.name} cannot be read ({error}). Check the file's permissions"
-        ) from error
-    if not isinstance(content, dict):
-        raise ModelError(
-            f"model {shown!r}: {path.name} must hold an object, not {type(content).__name__}. Download the model again"
-        )
-    return content
-
-
-def _check_weight_files(folder: Path, shown: str) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        files = [single]
-    elif index.is_file():
-        placed = _read_json(index, shown).get("weight_map")
-        names = sorted(set(placed.values())) if isinstance(placed, dict) else []
-        if not names or any(not isinstance(n, str) or Path(n).name != n for n in names):
-            raise ModelError(
-                f"model {shown!r}: the weight_map of {index.name} must name files of the same folder. Download it again"
-            )
-        files = [folder / n for n in names]
-        absent = [file.name for file in files if not file.is_file()]
-        if absent:
-            raise ModelError(
-                f"model {shown!r}: {', '.join(absent[:3])} of {len(files)} weight files missing. Download them again"
-            )
-    elif any((folder / n).is_file() for n in ("pytorch_model.bin", "pytorch_model.bin.index.json")):
-        return
-    else:
-        raise ModelError(
-            f"model folder {shown!r} has no weights: neither model.safetensors (or its index) nor "
-            "pytorch_model.bin. Download the model again, or save it with save_pretrained"
-        )
-    for file in files:
-        try:
-            with safe_open(str(file), framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"model {shown!r}: {file.name} ({file.stat().st_size:,} bytes) is damaged or cut short: "
-                f"{first_line(error)}. Download it again"
-            ) from error
+    return read_object(folder / "config.json", shown)

@@ -16,6 +16,8 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.evaluation.candidates import Candidates, greedy_is_right
 from discogp.evaluation.measures import answers_right, logit_difference
 from discogp.tasks import Prompts
+from discogp.tasks.opening import opening
+from discogp.terms import Bos
 
 _BATCH = 64
 _SENTENCES = 16  # logits at every position of every sentence are much memory
@@ -66,7 +68,7 @@ def chance(*parts: Prompts) -> Chance:
     for prompts in parts:
         n_right, n_wrong = ((ids >= 0).sum(1) for ids in (prompts.correct, prompts.wrong))
         shares.append(n_right / (n_right + n_wrong))
-        right.update(prompts.answer(place) for place in prompts.correct[prompts.correct >= 0].tolist())
+        right.update(tuple(ids) for place in range(len(prompts)) for ids in prompts.answers(place, "correct"))
     most = max(right.values())
     return Chance(
         uniform=float(torch.cat(shares).mean()),
@@ -76,12 +78,11 @@ def chance(*parts: Prompts) -> Chance:
 
 
 @torch.no_grad()
-def sentence_log_probs(model: MaskedTransformer, sentences: Sequence[str]) -> Tensor:
+def sentence_log_probs(model: MaskedTransformer, sentences: Sequence[str], bos: Bos | None = None) -> Tensor:
     """[b] log-probability, in nats, of whole sentences: of every token but the first that stands in the model's view
     (the beginning-of-sequence token, or without one the sentence's own first token)."""
     ids = model.tokenizer(list(sentences), add_special_tokens=False)["input_ids"]
-    bos = [] if model.bos_id is None else [model.bos_id]
-    rows = [bos + row for row in ids]
+    rows = [opening(row, model.tokenizer, model.bos_id, bos or model.bos) + row for row in ids]
     sums: list[Tensor] = []
     for start in range(0, len(rows), _SENTENCES):
         batch = rows[start : start + _SENTENCES]

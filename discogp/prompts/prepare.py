@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import TaskError
 from discogp.prompts.answers import Chance, chance, full_answers
+from discogp.prompts.reading import reading_of
 from discogp.tasks import PooledTask, Prompts, Splits, SplitSizes, Task, encode, fitted, get_task, paired, task_options
+from discogp.tasks.base import FEW, SMALLEST_SPLIT, SPLIT_NAMES
+from discogp.tasks.encoding import Reading
+from discogp.terms import Bos
 
 # An accuracy that has not come this share of the way from chance to 1 (60 % on two candidates) shows no behaviour.
 NEAR_CHANCE = 0.2
@@ -39,6 +45,26 @@ class TaskData:
     sizes: SplitSizes = field(default_factory=SplitSizes)
     seed: int = 0
     task_options: dict[str, Any] = field(default_factory=dict)
+    bos: Bos = "auto"
+    files: dict[str, str] = field(default_factory=dict)
+    """Files that the prompts were read from, by name, each with the SHA-256 of its content."""
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the prompts of each split, as the model reads them."""
+        return {name: fingerprint(getattr(self, name)) for name in SPLIT_NAMES}
+
+    @property
+    def few(self) -> str | None:
+        """Why these prompts are too few for figures that mean something; None if they are not."""
+        counts = {name: len(getattr(self, name)) for name in SPLIT_NAMES}
+        total = sum(counts.values())
+        if total >= FEW and min(counts.values()) >= SMALLEST_SPLIT:
+            return None
+        split = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return (
+            f"{self.task_name} has {total} usable prompts ({split}); with fewer than {FEW}, or fewer than "
+            f"{SMALLEST_SPLIT} in a split, figures mean little"
+        )
 
     def recipe(self) -> dict[str, Any]:
         """What `restore` needs to make the same prompts again, and what a reader wants to know of them."""
@@ -55,6 +81,9 @@ class TaskData:
             "dropped": dict(self.dropped),
             "held_out": self.held_out,
             "notes": list(self.notes),
+            "bos": self.bos,
+            "prompts": self.fingerprints(),
+            "data_files": dict(self.files),
         }
 
     def shares(self) -> dict[str, Any]:
@@ -66,8 +95,8 @@ class TaskData:
 def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData:
     """The prompts that a saved circuit was searched and tested on, made again from its provenance.
 
-    A note says so if the model of that name had other weights then. TaskError if the circuit does not say where it
-    comes from (it was made by hand or imported).
+    A note says so if the model of that name had other weights then, or if these are other prompts. TaskError if the
+    circuit does not say where it comes from (it was made by hand or imported).
     """
     name = provenance.get("task")
     if not isinstance(name, str):
@@ -79,15 +108,49 @@ def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData
         int(provenance.get("data_seed") or provenance.get("seed") or 0),
         bool(provenance.get("only_known", True)),
         bool(provenance.get("need_counterfactual", False)),
+        bos=provenance.get("bos"),
     )
+    return replace(data, notes=(*_other_weights(model, provenance), *_other_prompts(data, provenance), *data.notes))
+
+
+def _other_weights(model: MaskedTransformer, provenance: Mapping[str, Any]) -> list[str]:
     then, now = provenance.get("fingerprint"), model.weights.fingerprint
     if then is None or then == now:
-        return data
-    changed = (
+        return []
+    return [
         f"the circuit was found in other weights (fingerprint {then}) than those of {model.name} ({now}), in which it "
         "need not do the task; search again"
+    ]
+
+
+def _other_prompts(data: TaskData, provenance: Mapping[str, Any]) -> list[str]:
+    """Says so if these are not the prompts that the circuit was found and scored on."""
+    then = provenance.get("prompts")
+    now = data.fingerprints()
+    if not isinstance(then, Mapping) or (other := [name for name in SPLIT_NAMES if then.get(name) != now[name]]) == []:
+        return []
+    files = provenance.get("data_files")
+    known = files if isinstance(files, Mapping) else {}
+    changed = [name for name, digest in data.files.items() if known.get(name) != digest]
+    why = (
+        f"{', '.join(changed)} changed, or is another file, since" if changed else "model, task or settings are others"
     )
-    return replace(data, notes=(changed, *data.notes))
+    return [
+        f"the {' and '.join(other)} prompts are not those of the search ({why}): the figures here are not those "
+        "that were saved, and prompts of its training may be among them"
+    ]
+
+
+def fingerprint(prompts: Prompts) -> str:
+    """Of prompts as a model reads them: token ids, lengths and answers, in their order; 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for row in range(len(prompts)):
+        length = int(prompts.lengths[row])
+        digest.update(repr(prompts.tokens[row, :length].tolist()).encode())
+        sides = [prompts.answers(row, side) for side in ("correct", "wrong")]
+        # Answers of one token as they were before there were others, so that circuits of then know their prompts.
+        digest.update(repr([[ids[0] if len(ids) == 1 else ids for ids in side] for side in sides]).encode())
+    return digest.hexdigest()[:16]
 
 
 def prepare(
@@ -97,42 +160,41 @@ def prepare(
     seed: int = 0,
     only_known: bool = True,
     need_counterfactual: bool = False,
+    bos: Bos | None = None,
 ) -> TaskData:
     """Encode a task's splits for a model. `only_known` keeps only prompts that the full model answers rightly.
 
-    `need_counterfactual`: for resample ablation; of a task whose items are each other's counterfactuals, those for
-    which there is none are dropped. TaskError if the model has no tokenizer, if nothing can be encoded, if it answers
-    nothing rightly, or if counterfactuals are needed and the task has none.
+    `need_counterfactual`: for resample ablation; prompts for which there is none are dropped. `bos`: the opening token,
+    if task and model are not to decide. TaskError if the model has no tokenizer, if nothing can be encoded, if it
+    answers nothing rightly, or if counterfactuals are needed and the task has none.
     """
     tokenizer = needs_tokenizer(model, task)
     sizes = sizes or SplitSizes()
-    dropped: Counter[str] = Counter()
-    splits, notes, pairs = _splits(model, task, sizes, seed, dropped)
+    reading = reading_of(model, task, bos)
+    stock = _splits(model, task, sizes, seed, reading, need_counterfactual)
+    notes, dropped = stock.notes, stock.dropped
+    reading = replace(reading, need_counterfactual=need_counterfactual and not stock.paired)
     chosen: list[Prompts] = []
     asked: list[Prompts] = []
     right = 0
     for name, size in sizes.items():
-        encoded = encode(getattr(splits, name), tokenizer, model.bos_id)
+        examples = getattr(stock.splits, name)
+        encoded = encode(examples, tokenizer, model.bos_id, reading)
         dropped.update(encoded.dropped)
-        prompts = encoded.prompts
-        asked.append(prompts)
+        notes += encoded.told(notes)
+        asked.append(prompts := encoded.prompts)
         known = full_answers(model, prompts).right.nonzero().flatten().tolist()
         right += len(known)
         if only_known:
             prompts = _known(model, task, name, prompts, known)
-        if pairs:
+        if stock.paired:
             prompts, alone = _paired(prompts, need_counterfactual)
             dropped.update({NO_COUNTERFACTUAL: alone} if alone else {})
         if need_counterfactual and prompts.counterfactual is None:
-            raise TaskError(
-                f"resample ablation needs a counterfactual for every prompt, and some or all of {task.name!r} have "
-                "none; choose zero or mean ablation, or give a column 'counterfactual' if the prompts are yours"
-            )
-        if len(getattr(splits, name)) < size:
-            notes.append(f"{task.name} has {len(getattr(splits, name))} {name} prompts for the {size} asked for")
+            raise _no_counterfactuals(task)
+        notes += [f"{task.name} has {len(examples)} {name} prompts, not {size}"] if len(examples) < size else []
         chosen.append(prompts)
-    accuracy = right / sum(map(len, asked))
-    guess = chance(*asked)
+    accuracy, guess = right / sum(map(len, asked)), chance(*asked)
     notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
     return TaskData(
         *chosen,
@@ -141,31 +203,56 @@ def prepare(
         kept_share=accuracy if only_known else 1.0,
         chance=max(guess.uniform, guess.majority),
         dropped=dict(dropped),
-        held_out=splits.held_out,
-        notes=tuple(notes),
+        held_out=stock.splits.held_out,
+        notes=(*model.notes, *notes),
         only_known=only_known,
         need_counterfactual=need_counterfactual,
         sizes=sizes,
         seed=seed,
         task_options=task_options(task),
+        bos=reading.bos,
+        files=stock.files,
     )
 
 
-def _splits(
-    model: MaskedTransformer, task: Task, sizes: SplitSizes, seed: int, dropped: Counter[str]
-) -> tuple[Splits, list[str], bool]:
-    """The task's splits for this model; what is to be said of them; whether items are each other's counterfactuals.
+@dataclass(frozen=True, eq=False)
+class _Stock:
+    """A task's splits for one model, and what was found on the way to them."""
 
-    What a pool of given items loses on the way is added to `dropped`.
-    """
+    splits: Splits
+    notes: list[str]
+    dropped: Counter[str]
+    paired: bool
+    files: dict[str, str]
+
+
+def _splits(
+    model: MaskedTransformer, task: Task, sizes: SplitSizes, seed: int, reading: Reading, need_counterfactual: bool
+) -> _Stock:
+    """The task's splits for this model; of a pool, what its items lose on the way."""
     if not isinstance(task, PooledTask):
-        return fitted(task, model.tokenizer).splits(sizes, seed), [], False
+        files = _digests(Path(str(value)) for value in task_options(task).values() if isinstance(value, (str, Path)))
+        return _Stock(fitted(task, model.tokenizer).splits(sizes, seed), [], Counter(), False, files)
     pool = task.pool()
-    usable = encode(pool.examples, model.tokenizer, model.bos_id)
-    dropped.update(pool.dropped)
-    dropped.update(usable.dropped)
-    notes = [*pool.notes, *left_out_note(usable.answers_left_out)]
-    return task.split(usable.prompts.examples, sizes, seed), notes, pool.paired
+    needed = need_counterfactual and not pool.paired
+    if needed and all(example.counterfactual is None for example in pool.examples):
+        raise _no_counterfactuals(task)
+    usable = encode(pool.examples, model.tokenizer, model.bos_id, replace(reading, need_counterfactual=needed))
+    notes = [*pool.notes, *usable.told(pool.notes), *left_out_note(usable.answers_left_out)]
+    dropped = Counter(pool.dropped) + Counter(usable.dropped)
+    splits = task.split(usable.prompts.examples, sizes, seed)
+    return _Stock(splits, notes, dropped, pool.paired, _digests(pool.files))
+
+
+def _digests(files: Iterable[Path]) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+
+
+def _no_counterfactuals(task: Task) -> TaskError:
+    return TaskError(
+        f"resample ablation needs a counterfactual for every prompt, and some or all of {task.name!r} have none; "
+        "choose zero or mean ablation, or give a column 'counterfactual' if the prompts are yours"
+    )
 
 
 def _known(model: MaskedTransformer, task: Task, split: str, prompts: Prompts, known: list[int]) -> Prompts:

@@ -15,6 +15,7 @@ from discogp.circuits.artifact import check_replaceable, save_circuit
 from discogp.circuits.circuit import Circuit
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.errors import TaskError
 from discogp.evaluation.scorer import Evaluation, evaluate
 from discogp.methods.base import Estimate, Method, get_method
 from discogp.prompts.prepare import TaskData, prepare
@@ -72,7 +73,7 @@ def ready(settings: RunSettings, model: MaskedTransformer | None = None) -> Read
     sizes = SplitSizes(**settings.sizes)
     model = model or load_model(settings.model, device=settings.device)
     resample = config.ablation == "resample"
-    data = prepare(model, task, sizes, config.seed, settings.only_known, need_counterfactual=resample)
+    data = prepare(model, task, sizes, config.seed, settings.only_known, resample, settings.bos)
     return Ready(model, data, method, config)
 
 
@@ -104,6 +105,11 @@ def run_search(
     search = ready(settings, model)
     answered = f"The full model answers {search.data.full_accuracy:.1%} of the prompts rightly"
     yield Stage("prepare", answered, ready=search)
+    if search.data.few and not settings.few_prompts:
+        raise TaskError(
+            f"{search.data.few}; give more prompts, or, to search all the same, --few-prompts (on the page: the switch "
+            "“Few prompts will do”)"
+        )
     config = search.fitting(memory_limit_mb)
     going_on = checkpoint.is_file() if resume is None else resume
     if resume is None and going_on:

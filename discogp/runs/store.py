@@ -26,6 +26,7 @@ from typing import Any, Literal, get_args
 
 from discogp import paths
 from discogp.errors import ArtifactError
+from discogp.terms import Bos
 from discogp.versions import versions
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -51,6 +52,9 @@ class RunSettings:
     only_known: bool = True
     device: str = "cpu"
     method: str = "discogp"
+    bos: Bos | None = None
+    few_prompts: bool = False
+    """Whether to search though the prompts are too few for figures that mean something."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar, get_args, runtime_checkable
 
@@ -18,6 +18,13 @@ from discogp.errors import TaskError
 from discogp.registry import Registry
 
 SPLIT_NAMES = ("train", "validation", "test")
+FEW = 20
+"""Fewer prompts than these say little: one more or less is a twentieth of every share."""
+SMALLEST_SPLIT = 5
+
+
+Messages = tuple[tuple[str, str], ...]
+"""A chat: (role, content) of each turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,9 @@ class Example:
     `sentences`: the whole right and the whole wrong sentence, for a prompt that is what the two have in common. Where
     they part is then a question of tokens ("scar|f" and "scar|ves" part inside a word), so prompt and answers are read
     off the sentences when they are encoded, and those given here are the same cut at a word, for people.
+
+    `messages`: a chat that the tokenizer's template renders when it is encoded; the prompt given here is the same for
+    people. `exact`: an answer may go on with the prompt's last word. `where` the example stands in its file.
     """
 
     prompt: str
@@ -35,13 +45,17 @@ class Example:
     wrong: tuple[str, ...]
     group: str = ""
     sentences: tuple[str, str] | None = None
+    exact: bool = False
+    messages: Messages | None = None
+    counterfactual_messages: Messages | None = None
+    where: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.sentences is not None:
             if self.sentences[0] == self.sentences[1] or not all(map(str.strip, self.sentences)):
                 raise TaskError(f"two different sentences are needed, got {self.sentences!r}")
             return
-        if not self.prompt.strip():
+        if not (self.prompt if self.exact else self.prompt.strip()):
             raise TaskError(f"an example needs a prompt, got {self.prompt!r}; give the words before the answer")
         if not self.correct or not self.wrong:
             raise TaskError(
@@ -104,7 +118,7 @@ _F = TypeVar("_F", bound=TaskFactory)
 _factories: Registry[TaskFactory] = Registry("task", ("discogp.tasks.generated", "discogp.tasks.from_files"), TaskError)
 _aliases: dict[str, str] = {}
 # Families with too many members for one line of an error.
-_LARGE = ("blimp", "pararel")
+_LARGE = ("blimp", "lre", "pararel")
 
 
 def register(name: str, *, aliases: Sequence[str] = ()) -> Callable[[_F], _F]:

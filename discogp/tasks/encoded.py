@@ -164,9 +164,10 @@ class Prompts:
             self.tokens[: len(self), :width], lengths, other, firsts[:, :n_right], firsts[:, n_right:], self.examples
         )
 
-    def answer(self, place: int) -> tuple[int, ...]:
-        """The tokens of one of the numbers in `correct` and `wrong`."""
-        return (place,) if self.steps is None else self.steps.answers[place]
+    def answers(self, place: int, side: str) -> list[list[int]]:
+        """The token ids of one prompt's answers, of the side "correct" or "wrong"."""
+        ids = getattr(self, side)[place].tolist()
+        return [[i] if self.steps is None else list(self.steps.answers[i]) for i in ids if i >= 0]
 
     def rows_of(self, indices: Iterable[int]) -> list[int]:
         """The rows of those prompts, in the order in which their `subset` has them."""

@@ -12,108 +12,168 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from discogp.errors import TaskError
-from discogp.tasks.base import Example
-from discogp.tasks.encoded import Prompts
+from discogp.tasks.base import Example, Messages
+from discogp.tasks.chat import Refused, render
+from discogp.tasks.encoded import Prompts, Row
+from discogp.tasks.fitting import has_unknown, unknown_words
+from discogp.tasks.opening import opening
+from discogp.tasks.spacing import runs_on
+from discogp.terms import Answers, Bos
 
 MULTI_TOKEN = "an answer is more than one token"
 GLUED = "an answer without its leading space would run into the prompt's last word"
 UNKNOWN_ANSWER = "an answer is not in the tokenizer's vocabulary"
 UNKNOWN_PROMPT = "a prompt has words that are not in the tokenizer's vocabulary"
+MERGED = "an answer makes other tokens of the prompt's end; if it is meant so, mark it exact"
+TOO_LONG = "a prompt is longer than the model takes"
+BEYOND = "a token of the prompt or of every answer is beyond the model's vocabulary"
+NO_OTHER = "there is no counterfactual prompt, which resample ablation needs"
+CHAT_REFUSED = "the chat template refuses the messages"
 SAME_TOKEN = "a correct and a wrong answer are the same token"
 UNEQUAL = "prompt and counterfactual differ in their number of tokens"
 NO_PREFIX = "the two sentences share no first token, so there is no prompt"
 NO_SPLIT = "one sentence is the beginning of the other, so there is no wrong answer"
 
 
+NAMED = 5
+"""How many of the dropped are told one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How examples become prompts of one model: its opening token; answers of one token or of any number; whether every
+    prompt needs a counterfactual; how many positions the model has, and how many token ids (None: any)."""
+
+    bos: Bos = "auto"
+    answers: Answers = "token"
+    need_counterfactual: bool = False
+    positions: int | None = None
+    vocabulary: int | None = None
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Encoded:
-    """Prompts and, by reason, how many examples could not be used.
+    """Prompts and, by reason, how many examples could not be used; of the first few, where they stand and why.
 
     `answers_left_out`: by reason, how many different answers were left out of examples that have others.
+    `notes`: what was read otherwise than it was given.
     """
 
     prompts: Prompts
     dropped: dict[str, int]
     answers_left_out: dict[str, int]
+    first: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One encoded example; no beginning-of-sequence token yet."""
-
-    example: Example
-    prompt: list[int]
-    counterfactual: list[int] | None
-    correct: list[int]
-    wrong: list[int]
+    def told(self, before: Sequence[str] = ()) -> list[str]:
+        """The notes, and one on the first that were dropped; none that has been told."""
+        first = (f"left out: {'; '.join(self.first)}",) if self.first else ()
+        return [note for note in (*self.notes, *first) if note not in before]
 
 
 class _Unusable(Exception):
-    """An example or an answer that the tokenizer cannot express; the message is the reason that is counted."""
+    """An example or an answer that the tokenizer cannot express: the reason that is counted, and what it was."""
+
+    def __init__(self, reason: str, what: Callable[[], str] | None = None) -> None:
+        super().__init__(reason)
+        self.what = what
 
 
-def encode(examples: Iterable[Example], tokenizer: Any, bos_id: int | None) -> Encoded:
-    """Token ids of the examples, `bos_id` (if given) in front of every prompt.
+def encode(examples: Iterable[Example], tokenizer: Any, bos_id: int | None, reading: Reading | None = None) -> Encoded:
+    """Token ids of the examples, `bos_id` (if given) in front of every prompt that does not begin with it.
 
-    Dropped, and counted by reason: answers of more than one token, answers glued to the prompt for want of a leading
-    space, words unknown to the tokenizer, a correct and a wrong answer that are one token, counterfactuals of another
-    length. Of several correct or several wrong answers, those that do not fit are left out, and the example is dropped
-    when a side has none left. A pair of sentences is cut at the first token in which they differ, and its example then
-    says the prompt and the answers that the model is asked. If any example has no counterfactual, the result has none.
+    Dropped, and counted by reason: answers of more than one token (unless whole answers are read), answers glued to the
+    prompt for want of a leading space, words unknown to the tokenizer, ids unknown to the model, a correct and a wrong
+    answer that are one token, more tokens than the model takes, and, where one is needed, counterfactuals that are
+    missing or of another length (where none is needed, those are left out of their examples). Of several correct or
+    several wrong answers, those that do not fit are left out, and the example is dropped when a side has none left. A
+    pair of sentences is cut at the first token in which they differ, and a chat is rendered; their examples then say
+    the prompt and the answers that the model is asked. If any example has no counterfactual, the result has none.
     TaskError if nothing is left.
     """
-    examples = tuple(examples)
-    vocabulary = _Vocabulary(tokenizer)
+    given, reading = tuple(examples), reading or Reading()
+    dropped = _Dropped()
+    examples = _rendered(given, tokenizer, dropped)
+    vocabulary = _Vocabulary(tokenizer, bos_id, reading)
     vocabulary.read(_texts(examples))
     vocabulary.read(_answers_in_context(examples, vocabulary))
-    kept: list[_Row] = []
-    dropped: Counter[str] = Counter()
+    kept: list[Row] = []
     left_out: dict[str, str] = {}
+    without = 0
     for example in examples:
         try:
-            kept.append(
-                _row(example, vocabulary, left_out) if example.sentences is None else _pair(example, vocabulary)
-            )
+            row = _row(example, vocabulary, left_out) if example.sentences is None else _pair(example, vocabulary)
+            without += row.counterfactual is None and example.counterfactual is not None
+            kept.append(row)
         except _Unusable as reason:
-            dropped[str(reason)] += 1
+            dropped.add(example, reason)
     if not kept:
-        why = "; ".join(f"{count} × {reason}" for reason, count in dropped.items()) or "there were none"
+        why = "; ".join(f"{count} × {reason}" for reason, count in dropped.counts.items()) or "there were none"
+        first = f" ({dropped.first[0]})" if dropped.first else ""
         raise TaskError(
-            f"none of the {len(examples)} examples can be used with this tokenizer ({why}); "
-            "choose another task or model"
+            f"none of the {len(given)} examples can be used with this tokenizer ({why}){first}; "
+            "mend them, or choose another task or model"
         )
-    bos = [] if bos_id is None else [bos_id]
-    padding = 0 if bos_id is None else bos_id
-    prompts = [bos + row.prompt for row in kept]
-    others = [bos + row.counterfactual for row in kept if row.counterfactual is not None]
+    note = f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"
     return Encoded(
-        prompts=Prompts(
-            tokens=_pad(prompts, padding),
-            lengths=torch.tensor([len(prompt) for prompt in prompts], dtype=torch.long),
-            counterfactual=_pad(others, padding) if len(others) == len(kept) else None,
-            correct=_pad([row.correct for row in kept], -1),
-            wrong=_pad([row.wrong for row in kept], -1),
-            examples=tuple(row.example for row in kept),
-        ),
-        dropped=dict(dropped),
+        prompts=Prompts.of(kept, padding=0 if bos_id is None else bos_id),
+        dropped=dict(dropped.counts),
         answers_left_out=dict(Counter(left_out.values())),
+        first=tuple(dropped.first),
+        notes=(note,) if without else (),
     )
+
+
+class _Dropped:
+    """Examples that cannot be used, by reason; the first of them by name."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: list[str] = []
+
+    def add(self, example: Example, reason: _Unusable) -> None:
+        self.counts[str(reason)] += 1
+        # A task of a known form drops thousands by rule; where a line can be mended, it is named.
+        if len(self.first) < NAMED and (example.where or reason.what):
+            place = example.where or f"“{_short(example.prompt)}”"
+            self.first.append(f"{place}: {reason.what() if reason.what else reason}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"…{text[-39:]}"
+
+
+def _rendered(examples: tuple[Example, ...], tokenizer: Any, dropped: _Dropped) -> tuple[Example, ...]:
+    """The examples, chats as their template writes them; those that it refuses are dropped."""
+    chats = dict.fromkeys(m for e in examples for m in (e.messages, e.counterfactual_messages) if m is not None)
+    if not chats:
+        return examples
+    texts: dict[Messages | None, str | Refused] = dict(zip(chats, render(tuple(chats), tokenizer), strict=True))
+    found: list[Example] = []
+    for example in examples:
+        own = texts.get(example.messages, example.prompt)
+        other = texts.get(example.counterfactual_messages, example.counterfactual)
+        refused = next((text for text in (own, other) if isinstance(text, Refused)), None)
+        if refused is not None:
+            dropped.add(example, _Unusable(CHAT_REFUSED, partial("the chat template says: {}".format, refused.why)))
+        else:
+            found.append(replace(example, prompt=str(own), counterfactual=None if other is None else str(other)))
+    return tuple(found)
 
 
 class _Vocabulary:
     """Texts to ids, each text asked once. Special tokens are never added: with them, every answer would begin (or
     even be) the same token."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, bos_id: int | None, reading: Reading) -> None:
         self._tokenizer = tokenizer
+        self._bos_id = bos_id
         self._ids: dict[str, list[int]] = {}
-        # Some byte-level tokenizers name an ordinary special token as "unknown" and never produce it: harmless here.
+        self.reading = reading
         self.unknown: int | None = getattr(tokenizer, "unk_token_id", None)
 
     def read(self, texts: Iterable[str]) -> None:
@@ -129,18 +189,50 @@ class _Vocabulary:
     def decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
 
-    def answer(self, prompt: str, answer: str) -> int:
-        """The one token that `answer` is after `prompt`; _Unusable if it is not one."""
+    def opened(self, ids: list[int], chat: bool) -> list[int]:
+        return opening(ids, self._tokenizer, self._bos_id, self.reading.bos, chat) + ids
+
+    def prompt(self, text: str, chat: bool) -> list[int]:
+        """The ids of a prompt with its opening token; _Unusable, naming words, if the tokenizer lacks some."""
+        ids = self.ids(text)
+        if self.has_unknown(text, ids):
+            raise _Unusable(UNKNOWN_PROMPT, lambda: f"not in the vocabulary: {unknown_words(text, self._tokenizer)}")
+        limit = self.reading.vocabulary
+        if limit is not None and any(token >= limit for token in ids):
+            beyond = next(token for token in ids if token >= limit)
+            raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
+        return self.opened(ids, chat)
+
+    def has_unknown(self, text: str, ids: list[int]) -> bool:
+        return has_unknown(text, ids, self._tokenizer)
+
+    def answer(self, example: Example, answer: str) -> list[int]:
+        """The tokens that `answer` is after its prompt; _Unusable if it cannot be read there, or is not to be."""
+        prompt = example.prompt
         # Digits may continue a number ("17" + "34"); a letter after a letter only means that the space was forgotten.
-        if answer[:1].isalpha() and prompt[-1:].isalpha():
-            raise _Unusable(GLUED)
+        if not example.exact and runs_on(prompt, answer):
+            raise _Unusable(GLUED, lambda: f"{answer!r} would run on with the last word")
         before = self.context(prompt)
-        start, ids = self.ids(before), self.ids(before + answer)
-        if ids[: len(start)] != start or len(ids) != len(start) + 1:
+        start, whole = self.ids(before), self.ids(before + answer)
+        found = whole[len(start) :]
+        if whole[: len(start)] != start or not found:
+            found = self._apart(start, before, answer, example.exact)
+        if self.reading.answers == "token" and len(found) != 1:
             raise _Unusable(MULTI_TOKEN)
-        if ids[-1] == self.unknown:
-            raise _Unusable(UNKNOWN_ANSWER)
-        return ids[-1]
+        if self.has_unknown(answer, found):
+            raise _Unusable(UNKNOWN_ANSWER, lambda: f"not in the vocabulary: {answer!r}")
+        if self.reading.vocabulary is not None and max(found) >= self.reading.vocabulary:
+            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(found)}")
+        return found
+
+    def _apart(self, start: list[int], before: str, answer: str, exact: bool) -> list[int]:
+        """The answer's own tokens, where prompt and answer together would be cut elsewhere than between them."""
+        alone = self.ids(answer)
+        if not (exact or answer.isspace()):
+            raise _Unusable(MULTI_TOKEN if self.reading.answers == "token" else MERGED)
+        if not alone or self.decode([*start, *alone]) != self.decode(start) + answer:
+            raise _Unusable(MERGED)
+        return alone
 
     def context(self, prompt: str) -> str:
         """The prompt's last word, with its space or without, if its tokens there are those alone; else the prompt."""
@@ -175,37 +267,66 @@ def _answers_in_context(examples: Sequence[Example], vocabulary: _Vocabulary) ->
             yield from (before + answer for answer in (*example.correct, *example.wrong))
 
 
-def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) -> _Row:
-    prompt = vocabulary.ids(example.prompt)
-    other = None if example.counterfactual is None else vocabulary.ids(example.counterfactual)
-    unknown = vocabulary.unknown
-    if unknown is not None and (unknown in prompt or unknown in (other or ())):
-        raise _Unusable(UNKNOWN_PROMPT)
-    if other is not None and len(other) != len(prompt):
-        raise _Unusable(UNEQUAL)
-    correct = _side(example.correct, lambda answer: vocabulary.answer(example.prompt, answer), left_out)
-    wrong = _side(example.wrong, lambda answer: vocabulary.answer(example.prompt, answer), left_out)
-    if set(correct) & set(wrong):
+def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) -> Row:
+    prompt = vocabulary.prompt(example.prompt, example.messages is not None)
+    other = _counterfactual(example, len(prompt), vocabulary)
+    correct = _side(example, example.correct, vocabulary, left_out)
+    wrong = _side(example, example.wrong, vocabulary, left_out)
+    if set(map(tuple, correct)) & set(map(tuple, wrong)):
         raise _Unusable(SAME_TOKEN)
-    return _Row(example, prompt, other, correct, wrong)
+    shared = _shared(correct + wrong)
+    beginning = correct[0][:shared]
+    correct, wrong = ([ids[shared:] for ids in side] for side in (correct, wrong))
+    longest = len(prompt) + shared + max(map(len, correct + wrong)) - 1
+    room = vocabulary.reading.positions
+    if room is not None and longest > room:
+        raise _Unusable(TOO_LONG, lambda: f"{longest} tokens; the model takes {room}")
+    return Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
 
 
-def _side(answers: Sequence[str], token: Callable[[str], int], left_out: dict[str, str]) -> list[int]:
-    """The tokens of those answers that are one; _Unusable, with the first reason, if none is."""
-    found: list[int] = []
-    refused: dict[str, str] = {}
+def _counterfactual(example: Example, length: int, vocabulary: _Vocabulary) -> list[int] | None:
+    """The counterfactual's ids; where none is needed, None for one that does not fit."""
+    needed = vocabulary.reading.need_counterfactual
+    if example.counterfactual is None:
+        if needed:
+            raise _Unusable(NO_OTHER)
+        return None
+    try:
+        found = vocabulary.prompt(example.counterfactual, example.messages is not None)
+        if len(found) != length:
+            raise _Unusable(UNEQUAL, lambda: f"{length} tokens, its counterfactual {len(found)}")
+    except _Unusable:
+        if needed:
+            raise
+        return None
+    return found
+
+
+def _shared(answers: list[list[int]]) -> int:
+    """How many first tokens all answers have in common, each keeping one at least: they ask nothing. Most often one,
+    the space before a number, where a vocabulary has digits only without it."""
+    shortest = min(map(len, answers))
+    return next((i for i in range(shortest - 1) if len({ids[i] for ids in answers}) > 1), shortest - 1)
+
+
+def _side(
+    example: Example, answers: Sequence[str], vocabulary: _Vocabulary, left_out: dict[str, str]
+) -> list[list[int]]:
+    """The tokens of those answers that can be read; _Unusable, with the first reason, if none can."""
+    found: list[list[int]] = []
+    refused: dict[str, _Unusable] = {}
     for answer in answers:
         try:
-            found.append(token(answer))
+            found.append(vocabulary.answer(example, answer))
         except _Unusable as reason:
-            refused[answer] = str(reason)
+            refused[answer] = reason
     if not found:
-        raise _Unusable(next(iter(refused.values())))
-    left_out.update(refused)
-    return list(dict.fromkeys(found))
+        raise next(iter(refused.values()))
+    left_out.update((answer, str(reason)) for answer, reason in refused.items())
+    return [list(ids) for ids in dict.fromkeys(map(tuple, found))]
 
 
-def _pair(example: Example, vocabulary: _Vocabulary) -> _Row:
+def _pair(example: Example, vocabulary: _Vocabulary) -> Row:
     assert example.sentences is not None
     good, bad = (vocabulary.ids(sentence) for sentence in example.sentences)
     shared = next((i for i, (a, b) in enumerate(zip(good, bad, strict=False)) if a != b), min(len(good), len(bad)))
@@ -223,9 +344,8 @@ def _pair(example: Example, vocabulary: _Vocabulary) -> _Row:
     text = vocabulary.decode(prompt)
     answers = ((vocabulary.decode([*prompt, token]).removeprefix(text),) for token in (correct, wrong))
     asked = replace(example, prompt=text, **dict(zip(("correct", "wrong"), answers, strict=True)))
-    return _Row(asked, prompt, None, [correct], [wrong])
-
-
-def _pad(rows: list[list[int]], value: int) -> Tensor:
-    width = max(len(row) for row in rows)
-    return torch.tensor([row + [value] * (width - len(row)) for row in rows], dtype=torch.long)
+    opened = vocabulary.opened(prompt, chat=False)
+    room = vocabulary.reading.positions
+    if room is not None and len(opened) > room:
+        raise _Unusable(TOO_LONG, lambda: f"{len(opened)} tokens; the model takes {room}")
+    return Row(asked, opened, None, [[correct]], [[wrong]])

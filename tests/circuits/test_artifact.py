@@ -184,7 +184,9 @@ def test_a_file_written_by_hand(tmp_path: Path) -> None:
 
 
 def broken(**changes) -> str:
+    """Without its seal, which would be told first."""
     document = json.loads(circuit_to_json(a_circuit(weight_masks=None, searched="edges")))
+    del document["sha256"]
     document.update(changes)
     return json.dumps(document)
 
@@ -211,7 +213,8 @@ NAN_SCORES = base64.b64encode(np.full(GRAPH.n_edges, np.nan, dtype="<f4").tobyte
         (broken(graph={"n_layers": 2}), "n_heads"),
         (broken(graph={"n_layers": True, "n_heads": 2}), "n_layers"),
         (broken(graph={"n_layers": 10**9, "n_heads": 10**9}), "n_layers"),
-        (broken(graph={"n_layers": 10**5, "n_heads": 10**5}), "beyond"),
+        (broken(graph={"n_layers": 10**5, "n_heads": 10**5}), "100000; it should be less"),
+        (broken(graph={"n_layers": 1000, "n_heads": 2}, n_edges=None), "beyond 4,000,000"),
         (broken(graph={"n_layers": 2, "n_heads": 2, "parallel": "no"}), "parallel"),
         (broken(edges=["input->logits"]), "edges"),
         (broken(edges={"input->a7.h0<q>": 1}), "a7.h0"),
@@ -222,7 +225,7 @@ NAN_SCORES = base64.b64encode(np.full(GRAPH.n_edges, np.nan, dtype="<f4").tobyte
         (broken(edges={"input->logits": 1e300}), "finite"),
         (broken(edges={"input->logits": 1, "input->m0": None}), "all or none"),
         (broken(all_edge_scores="%%%"), "base64"),
-        (broken(all_edge_scores=7), "base64"),
+        (broken(all_edge_scores=7), "all_edge_scores is 7"),
         (broken(all_edge_scores="AAAA"), "bytes"),
         (broken(all_edge_scores=NAN_SCORES), "finite"),
         (broken(ablation="magic"), "magic"),

@@ -34,7 +34,7 @@ def test_edges_rows_and_columns_agree(graph: ComputationGraph) -> None:
     for edge in graph.edges:
         assert graph.readers[edge.row] == edge.reader
         assert graph.sources[edge.column] == edge.source
-        assert graph.edge(edge.name) is edge
+        assert graph.edge(edge.name) == edge
         assert graph.exists[edge.row, edge.column]
     assert int(graph.exists.sum()) == graph.n_edges
     for column, source in enumerate(graph.sources[1:], start=1):

@@ -14,6 +14,7 @@ from discogp.circuits.graph import ComputationGraph
 from discogp.circuits.sparsity import Count, sparsity
 from discogp.cli import main
 from discogp.errors import ArtifactError, ConfigError
+from tests.damage import as_older
 
 
 def a_circuit() -> Circuit:
@@ -59,9 +60,11 @@ def test_what_was_not_searched_is_saved_with_the_circuit(tmp_path: Path) -> None
         file.write_text(json.dumps(document))
         with pytest.raises(ArtifactError, match="unmasked"):
             load_circuit(folder)
-    del document["weights"]["unmasked"]  # as files were before
-    file.write_text(json.dumps(document))
-    assert load_circuit(folder).unmasked_weights == 0
+
+    def as_before(document: dict) -> None:
+        document["weights"] = {"masks": document["weights"]["masks"], "density": 9 / 19}
+
+    assert load_circuit(as_older(folder, as_before)).unmasked_weights == 0
 
 
 def test_a_circuit_of_edges_has_no_sparsity_of_weights() -> None:

@@ -187,7 +187,7 @@ def test_an_empty_circuit_exports(format: str, theme) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_hostile_names_stay_text(format: str) -> None:
-    circuit = a_circuit(model=HOSTILE, task=HOSTILE, metrics={HOSTILE: HOSTILE, "full": {"accuracy": HOSTILE}})
+    circuit = a_circuit(model=HOSTILE, task=HOSTILE, metrics={HOSTILE: HOSTILE, "full": {HOSTILE: 0.5}})
     content = render(circuit, format)
     assert content
     if format == "svg":
@@ -226,7 +226,7 @@ def test_files(tmp_path: Path, format: str) -> None:
 
 
 def test_wrong_requests_say_what_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"'gif'.*graphml, html, json, pdf, png, svg"):
+    with pytest.raises(ArtifactError, match=r"'gif'.*csv, dot, edges, gexf, graphml, html, json, mib, pdf, png, svg"):
         export(a_circuit(), "gif", tmp_path / "x.gif")
     with pytest.raises(ArtifactError, match="no folder"):
         export(a_circuit(), "svg", tmp_path / "missing" / "x.svg")

@@ -273,8 +273,6 @@ def test_quantised_and_adapter(broken: Path) -> None:
 
 def test_damaged_or_foreign_tokenizer(tmp_path: Path) -> None:
     folder = build_tiny_gpt2(tmp_path / "model", tokenizer=True)
-    small = build_tiny_gpt2(tmp_path / "small", tokenizer=True, vocab_size=50)
-    refusal(small, "97 tokens", "only 50")
     (folder / "tokenizer.json").write_text("{ not json")
     refusal(folder, "tokenizer")
 

@@ -554,19 +554,19 @@ TASKS = _of(
     ),
     (
         "encoding.py",
-        "if ids[: len(start)] != start or len(ids) != len(start) + 1:",
-        "if len(ids) != len(start) + 1:",
+        "if whole[: len(start)] != start or not found:",
+        "if not found:",
         "an answer that changes the prompt's tokens",
         _ENCODING,
     ),
     (
         "encoding.py",
-        "if set(correct) & set(wrong):",
-        "if set(correct) == set(wrong):",
+        "if set(map(tuple, correct)) & set(map(tuple, wrong)):",
+        "if set(map(tuple, correct)) == set(map(tuple, wrong)):",
         "right and wrong at once",
         _ENCODING,
     ),
-    ("encoding.py", "len(other) != len(prompt):", "len(other) < len(prompt):", "counterfactuals too long", _ENCODING),
+    ("encoding.py", "if len(found) != length:", "if len(found) < length:", "counterfactuals too long", _ENCODING),
     (
         "encoding.py",
         "if vocabulary.unknown in good[:shared]:",
@@ -576,9 +576,9 @@ TASKS = _of(
     ),
     ("encoding.py", "if end and ids[-len(end) :] == end:", "if end:", "another context than the prompt's", _ENCODING),
     (
-        "encoding.py",
-        "correct=_pad([row.correct for row in kept], -1),",
-        "correct=_pad([row.correct for row in kept], 0),",
+        "encoded.py",
+        "correct=_pad([right for right, _ in answers], -1),",
+        "correct=_pad([right for right, _ in answers], 0),",
         "padding as an answer",
         _ENCODING,
     ),
@@ -661,16 +661,30 @@ TASKS = _of(
         "tests/tasks/test_blimp.py",
     ),
     (
-        "from_files/custom.py",
-        "answer[0].isalpha() and prompt[-1] not in _OPEN else",
-        "answer[0].isalpha() else",
-        "a space after a quotation mark",
-        _CUSTOM,
+        "spacing.py",
+        'goes_on = first == "N" and unicodedata',
+        "goes_on = unicodedata",
+        "no space after a number's full stop",
+        "tests/tasks/test_spacing.py",
     ),
     (
-        "from_files/custom.py",
-        "if set(correct) & set(wrong):",
-        "if set(correct) == set(wrong):",
+        "spacing.py",
+        "return closed and last not in _OPEN and not goes_on",
+        "return closed and not goes_on",
+        "a space after an apostrophe",
+        "tests/tasks/test_spacing.py",
+    ),
+    (
+        "opening.py",
+        "return [] if ids and ids[0] in own else [bos_id]",
+        "return [bos_id]",
+        "two opening tokens",
+        "tests/tasks/test_opening.py",
+    ),
+    (
+        "from_files/rows.py",
+        "if both := set(correct) & set(wrong):",
+        "if both := set(correct) - set(correct):",
         "contradictions",
         _CUSTOM,
     ),
@@ -699,6 +713,7 @@ TASKS = _of(
 
 _GRAPH = "tests/circuits/test_graph.py"
 _ARTIFACT = "tests/circuits/test_artifact.py"
+_CHECKSUMS = "tests/circuits/test_checksums.py"
 _SPARSITY = "tests/circuits/test_sparsity.py"
 
 CIRCUITS = _of(
@@ -785,7 +800,8 @@ CIRCUITS = _of(
         _ARTIFACT,
     ),
     ("document.py", "return value if math.isfinite(value) else None", "return value", "JSON with NaN", _ARTIFACT),
-    ("document.py", "if len(found) != len(pairs):", "if len(found) > len(pairs):", "an edge twice", _ARTIFACT),
+    ("document.py", "if said is not None and abs(said", "if said is None and abs(said", "densities", _CHECKSUMS),
+    ("artifact.py", "if sorted(stored) == sorted(counted):", "if stored:", "damaged masks open", _CHECKSUMS),
     (
         "artifact.py",
         "return np.unpackbits(bits, count=size)",
@@ -795,7 +811,7 @@ CIRCUITS = _of(
     ),
     (
         "artifact.py",
-        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE})",
+        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE})",
         "foreign = sorted(present - present)",
         "strangers' files are replaced",
         _ARTIFACT,

@@ -10,6 +10,7 @@ import pytest
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, encode, get_task, list_tasks
 from discogp.tasks.from_files.blimp import IDENTICAL, PARADIGMS, read_blimp
+from discogp.tasks.from_files.lines import UNREADABLE
 from discogp.tasks.from_files.pool import split_pool
 from tests.places import data_folder, needs
 from tests.tasks.words import word_tokenizer
@@ -138,6 +139,14 @@ def test_broken_lines_are_named_by_number(tmp_path: Path, bad: str, message: str
     path = write(tmp_path, line("Mary saw herself.", "Mary saw themselves."), bad)
     with pytest.raises(TaskError, match=message):
         read_blimp(path)
+
+
+def test_of_the_published_file_a_broken_line_is_one_pair_less(tmp_path: Path) -> None:
+    path = write(tmp_path, line("Mary saw herself.", "Mary saw themselves."), line("Mary saw herself.", ""))
+    pool = get_task("blimp/anaphor_number_agreement", data=path).pool()  # type: ignore[attr-defined]
+    assert len(pool.examples) == 1
+    assert pool.dropped == {UNREADABLE: 1}
+    assert any("line 2: the field 'sentence_bad' must be a sentence, got ''" in note for note in pool.notes)
 
 
 def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from discogp.errors import TaskError
 from discogp.paths import assets
 from discogp.tasks import Pool, SplitSizes, encode, get_task
-from discogp.tasks.from_files.custom import CONTRADICTION, REPEATED
+from discogp.tasks.encoding import NAMED
+from discogp.tasks.from_files.lines import UNREADABLE
+from discogp.tasks.from_files.rows import CONTRADICTION, REPEATED
 from tests.tasks.words import word_tokenizer
 
 
@@ -49,7 +52,10 @@ def test_json_lines(tmp_path: Path) -> None:
     first, second = found.examples
     assert (first.correct, first.counterfactual, first.group) == ((" c", " d"), "B a", "3")
     assert second.counterfactual is None
-    assert "1 of 2 prompts have no counterfactual" in found.notes[0]
+    assert found.notes == (
+        "a space was added before the answers in 2 of 2 rows; what must stay as it is can be marked exact",
+        "1 of 2 prompts have no counterfactual, so there is no resample ablation",
+    )
 
 
 def test_repeats_and_contradictions_are_dropped_with_a_count(tmp_path: Path) -> None:
@@ -63,16 +69,18 @@ def test_repeats_and_contradictions_are_dropped_with_a_count(tmp_path: Path) -> 
     [
         ("prompt,correct,wrong\nA b,,d\n", r"line 2: column 'correct': one answer or several needed, it is empty"),
         ("prompt,correct,wrong\n ,c,d\n", r"line 2: column 'prompt': a text needed, it is empty"),
-        ("prompt,correct,wrong\nA b,c||e,d\n", r"line 2: column 'correct': one answer or several needed, got 'c\|\|e'"),
+        (
+            "prompt,correct,wrong\nA b,c||e,d\n",
+            r"line 2: column 'correct': one answer or several needed, got \['c', '', 'e'\]",
+        ),
         ("prompt,correct,wrong\nA, b,c,d\n", r"line 2: 4 columns, the header has 3; put texts with commas"),
         ('prompt,correct,wrong\n"A b,c,d\n', r"line 2: not CSV"),
-        ('prompt,correct,wrong\nA b,c,d\n"x\ny",,e\nC d,,e\n', r"line 3: column 'correct'.*\nline 5: column 'correct'"),
+        ('prompt,correct,wrong\n"x\ny",,e\nC d,,e\n', r"line 2: column 'correct'.*\nline 4: column 'correct'"),
         ("prompt,correct\nA b,c\n", r"line 1: no column wrong; the first line must name .*'prompt,correct'"),
-        ("prompt;correct;wrong\nA b;c;d\n", r"no column prompt, correct, wrong.*separate the columns by commas"),
         ("prompt,prompt,correct,wrong\nA b,A,c,d\n", r"the column prompt is there twice"),
-        ("prompt,correct,wrong\n", r"no prompt beneath its header"),
+        ("prompt,correct,wrong\n", r"has no prompt in it"),
         ("", "is empty"),
-        (b"prompt,correct,wrong\nA b,c,d\nRen\xe9,c,d\n", r"line 3: not UTF-8 .* at byte 4"),
+        (b"prompt,correct,wrong\nRen\xe9,c,d\n", r"line 2: not UTF-8 .* at byte 4"),
         (b"prompt,correct,wrong\nA\0b,c,d\n", r"line 2: a NUL byte at byte 2"),
         ("\ufeffprompt".encode("utf-16"), r"is UTF-16; save it as UTF-8"),
         (
@@ -102,6 +110,16 @@ def test_what_cannot_be_read_is_named_by_line_and_column(tmp_path: Path, text: s
 def test_wrong_types_in_json_lines(tmp_path: Path, row: dict[str, object], message: str) -> None:
     with pytest.raises(TaskError, match=message):
         pool(tmp_path, json.dumps(row), "mine.jsonl")
+
+
+def test_one_bad_row_is_one_row_less_and_named(tmp_path: Path) -> None:
+    bad = [b"A,b,c,d", b"Ren\xe9,c,d", b"E f,,d", b'"G "h,c,d'] * 2
+    found = pool(tmp_path, b"\n".join([b"prompt,correct,wrong", b"A b,c,d", *bad, b"C d,c,d"]))
+    assert [e.prompt for e in found.examples] == ["A b", "C d"]
+    assert found.dropped == {UNREADABLE: len(bad)}
+    named = [note for note in found.notes if "the row is left out" in note]
+    assert [re.search(r"line (\d+)", note)[1] for note in named] == ["3", "4", "5", "6", "7"]  # type: ignore[index]
+    assert found.notes[-1] == "… and 3 more"
 
 
 def test_ten_lines_are_told_and_the_rest_counted(tmp_path: Path) -> None:
@@ -138,7 +156,7 @@ def test_however_many_lines_there_are_the_tokenizer_is_called_a_few_times(tmp_pa
 
     encoded = encode(found.examples, Counted(), 0)
     assert len(encoded.prompts) + sum(encoded.dropped.values()) == 5000
-    assert len(calls) <= 3
+    assert len(calls) <= 3 + NAMED
     assert sum(calls) > 5000
 
 

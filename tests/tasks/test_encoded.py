@@ -7,9 +7,8 @@ import torch
 
 from discogp.errors import TaskError
 from discogp.search.identity import _checksum
-from discogp.tasks import Example, encode, paired
+from discogp.tasks import Example, paired
 from discogp.tasks.encoded import Prompts, Row
-from tests.tiny_models import _tiny_tokenizer
 
 
 def example(name: str) -> Example:
@@ -44,12 +43,8 @@ def test_a_prompt_is_a_row_and_so_is_every_beginning_of_its_answers_once() -> No
     assert prompts.tokens[1].tolist() == [6, 50, 50, 50]
     assert (len(prompts), prompts.n_rows, prompts.tokens.shape) == (3, 8, (8, 4))
     assert prompts.last.tolist() == [1, 0, 2, 2, 3, 3, 2, 1]
-    assert [[prompts.answer(i) for i in ids if i >= 0] for ids in prompts.correct.tolist()] == [
-        [(1, 2), (1, 3, 5), (4,)], [(1, 2)], [(2,), (3,)],
-    ]  # fmt: skip
-    assert [[prompts.answer(i) for i in ids if i >= 0] for ids in prompts.wrong.tolist()] == [
-        [(1, 2, 9), (4, 4)], [(3,)], [(4,)],
-    ]  # fmt: skip
+    assert [prompts.answers(i, "correct") for i in range(3)] == [row.correct for row in ROWS]
+    assert [prompts.answers(i, "wrong") for i in range(3)] == [row.wrong for row in ROWS]
     other = prompts.counterfactual
     assert other is not None
     assert [row[:n].tolist() for row, n in zip(other, prompts.lengths.tolist(), strict=True)] == [
@@ -60,23 +55,18 @@ def test_a_prompt_is_a_row_and_so_is_every_beginning_of_its_answers_once() -> No
 
 
 def test_answers_of_one_token_make_the_tensors_that_they_always_made() -> None:
-    model_free = _tiny_tokenizer()
-    examples = tuple(
-        Example(f"w{i} w{i + 1}" + " w9" * (i % 2), None, (f" w{i + 2}", f" w{i + 3}")[: 1 + i % 2], (f" w{i + 40}",))
+    rows = [
+        Row(example(f"{i}"), [0, i, *[9] * (i % 2)], None, [[i + 2], [i + 3]][: 1 + i % 2], [[i + 40]])
         for i in range(1, 6)
-    )
-    expected = encode(examples, model_free, 0).prompts
-    rows = []
-    for i, one in enumerate(examples):
-        ids = [0, *model_free(one.prompt)["input_ids"]]
-        right, wrong = ([model_free(answer)["input_ids"] for answer in side] for side in (one.correct, one.wrong))
-        rows.append(Row(examples[i], ids, None, right, wrong))
+    ]
     found = Prompts.of(rows, padding=0)
-    assert (found.steps, found.n_rows) == (None, 5)
-    for name in ("tokens", "lengths", "correct", "wrong"):
-        assert torch.equal(getattr(found, name), getattr(expected, name)), name
-    assert (found.counterfactual, found.examples) == (None, expected.examples)
-    assert (found.rows_of([3, 1]), found.most_rows(9), found.answer(42)) == ([3, 1], 5, (42,))
+    assert (found.steps, found.n_rows, found.counterfactual) == (None, 5, None)
+    assert found.tokens.tolist() == [[0, 1, 9], [0, 2, 0], [0, 3, 9], [0, 4, 0], [0, 5, 9]]
+    assert found.lengths.tolist() == [3, 2, 3, 2, 3]
+    assert found.correct.tolist() == [[3, 4], [4, -1], [5, 6], [6, -1], [7, 8]]
+    assert found.wrong.tolist() == [[41], [42], [43], [44], [45]]
+    assert {tensor.dtype for tensor in (found.tokens, found.lengths, found.correct, found.wrong)} == {torch.long}
+    assert (found.rows_of([3, 1]), found.most_rows(9), found.answers(2, "correct")) == ([3, 1], 5, [[5], [6]])
     assert found.asked is found
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, encode, get_task
 from discogp.tasks import encoding as encoding_module
+from discogp.tasks.encoding import Reading
 from tests.tasks.words import bos_adding_tokenizer, byte_tokenizer, word_tokenizer
 
 SHORT = Example("We saw", "You saw", (" Mary",), (" John",), "short")
@@ -68,8 +69,6 @@ def test_one_example_without_a_counterfactual_leaves_none() -> None:
         (Example("We saw", None, (" Mary John",), (" Ann",)), encoding_module.MULTI_TOKEN),
         (Example("We saw", None, (" Mary",), (" Zoe",)), encoding_module.UNKNOWN_ANSWER),
         (Example("They saw", None, (" Mary",), (" John",)), encoding_module.UNKNOWN_PROMPT),
-        (Example("We saw", "They saw", (" Mary",), (" John",)), encoding_module.UNKNOWN_PROMPT),
-        (Example("We saw", "We saw a", (" Mary",), (" John",)), encoding_module.UNEQUAL),
         (Example("We saw", None, ("Mary",), (" John",)), encoding_module.GLUED),
         (Example("We saw ", None, (" Mary",), (" John",)), encoding_module.UNKNOWN_PROMPT),
     ],
@@ -78,6 +77,25 @@ def test_unusable_examples_are_dropped_with_a_count_and_a_reason(example: Exampl
     encoded = encode([example, SHORT, example], word_tokenizer(TEXT, "You"), 0)
     assert encoded.prompts.examples == (SHORT,)
     assert encoded.dropped == {reason: 2}
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ("They saw", encoding_module.UNKNOWN_PROMPT),
+        ("We saw a", encoding_module.UNEQUAL),
+        (None, encoding_module.NO_OTHER),
+    ],
+)
+def test_a_counterfactual_that_does_not_fit_costs_its_example_only_where_one_is_needed(
+    other: str | None, reason: str
+) -> None:
+    example, tokenizer = Example("We saw", other, (" Mary",), (" John",)), word_tokenizer(TEXT, "You")
+    kept = encode([example, SHORT], tokenizer, 0)
+    assert (kept.prompts.examples, kept.prompts.counterfactual, kept.dropped) == ((example, SHORT), None, {})
+    assert len(kept.notes) == (other is not None)
+    needed = encode([example, SHORT], tokenizer, 0, Reading(need_counterfactual=True))
+    assert (needed.prompts.examples, needed.dropped) == ((SHORT,), {reason: 1})
 
 
 def test_two_answers_that_are_one_token_are_dropped() -> None:

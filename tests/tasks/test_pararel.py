@@ -10,6 +10,7 @@ import pytest
 from discogp.errors import TaskError
 from discogp.tasks import SplitSizes, encode, get_task, list_tasks, paired
 from discogp.tasks.encoding import MULTI_TOKEN
+from discogp.tasks.from_files.lines import UNREADABLE
 from discogp.tasks.from_files.pararel import RELATIONS, REPEATED
 from tests.places import data_folder, needs
 from tests.tasks.words import word_tokenizer
@@ -111,3 +112,10 @@ def test_a_pattern_may_begin_with_the_subject(tmp_path: Path) -> None:
     task = get_task("pararel/P36", data=folder(tmp_path, patterns=["[X] has the capital [Y] ."]))
     prompts = [example.prompt for example in task.pool().examples]  # type: ignore[attr-defined]
     assert all(prompt.endswith("has the capital") and not prompt.startswith("[X]") for prompt in prompts)
+
+
+def test_a_line_without_a_name_is_one_fact_less(tmp_path: Path) -> None:
+    pool = get_task("pararel/P36", data=folder(tmp_path, [*FACTS, ("Oslo", "")])).pool()  # type: ignore[attr-defined]
+    assert len(pool.examples) == len(FACTS)
+    assert pool.dropped == {UNREADABLE: 1}
+    assert any(f"line {len(FACTS) + 1}: the field 'obj_label' must be a name" in note for note in pool.notes)

@@ -19,7 +19,7 @@ from typing import Any
 
 from discogp.errors import TaskError
 from discogp.tasks.base import Example, Splits, SplitSizes, register
-from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines
+from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines, texts_of
 from discogp.tasks.from_files.pool import Pool, split_pool
 from discogp.tasks.from_files.published import published_file
 
@@ -99,9 +99,9 @@ class BlimpParadigm:
     def pool(self) -> Pool:
         """See `PooledTask.pool`."""
         path = published_file("blimp", f"{self.paradigm}.jsonl", self.data)
-        examples, dropped = _read(path, path.stat().st_mtime_ns)
+        examples, dropped, problems = _read(path, path.stat().st_mtime_ns)
         method = PARADIGMS[self.paradigm][1]
-        return Pool(examples, dict(dropped), self._notes(), paired=method == "*")
+        return Pool(examples, dict(dropped), (*self._notes(), *problems.notes()), paired=method == "*")
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
@@ -136,13 +136,17 @@ for _paradigm in PARADIGMS:
 
 
 def read_blimp(path: Path) -> tuple[Example, ...]:
-    """One example a line, in order. TaskError names the file and the lines that cannot be read."""
-    return _read(path, 0)[0]
+    """One example a line, in order. TaskError names the file and the lines that cannot be read, be it one: whoever
+    asks for examples only is not told of those that are left out."""
+    examples, _, problems = _read(path, 0)
+    problems.refuse_if_any()
+    return examples
 
 
 # A page draws often, and a check reads twice: the last files are kept while they are unchanged.
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int) -> tuple[tuple[Example, ...], tuple[tuple[str, int], ...]]:
+def _read(path: Path, changed: int) -> tuple[tuple[Example, ...], Counter[str], Problems]:
+    """Examples; how many lines are none, by reason; what is wrong with those that cannot be read."""
     problems = Problems(path, "BLiMP file")
     if path.suffix == ".parquet":
         rows = _parquet_rows(path)
@@ -151,19 +155,15 @@ def _read(path: Path, changed: int) -> tuple[tuple[Example, ...], tuple[tuple[st
     examples = []
     dropped: Counter[str] = Counter()
     for number, row in rows:
-        good, bad = row.get("sentence_good"), row.get("sentence_bad")
-        for key, value in (("sentence_good", good), ("sentence_bad", bad)):
-            if not isinstance(value, str) or not value.strip():
-                problems.add(number, f"the field {key!r} must be a sentence, got {value!r:.60}")
-        if isinstance(good, str) and isinstance(bad, str) and good.strip() and bad.strip():
-            if good.split() == bad.split():
-                dropped[IDENTICAL] += 1
-            else:
-                examples.append(_example(good.strip(), bad.strip()))
-    problems.raise_if_any()
-    if not examples:
-        raise TaskError(f"the BLiMP file {str(path)!r} has no sentence pair; every line must be one JSON object")
-    return tuple(examples), tuple(dropped.items())
+        pair = texts_of(row, ("sentence_good", "sentence_bad"), "a sentence", number, problems)
+        if pair is None:
+            continue
+        if pair[0].split() == pair[1].split():
+            dropped[IDENTICAL] += 1
+        else:
+            examples.append(_example(*pair))
+    problems.refuse_if_empty(len(examples))
+    return tuple(examples), dropped + problems.dropped, problems
 
 
 def _parquet_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:

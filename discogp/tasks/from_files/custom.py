@@ -1,47 +1,50 @@
-"""A task of the user's own: a table of prompts with right and wrong answers, as CSV or JSON lines.
+"""A task of the user's own: a table of prompts with right and wrong answers, in a form of `forms`.
 
-Columns `prompt`, `correct`, `wrong`; and, if wanted, `counterfactual` (a prompt of as many tokens whose answer differs,
-for resample ablation) and `group` (prompts of one group stay in one split). Several answers are separated by | in CSV
-and a list in JSON lines. Answers are the next word: the space in front of a word is added where it was left out.
+Columns `prompt` (or a chat, `messages`), `correct`, `wrong`; and, if wanted, `counterfactual` (a prompt of as many
+tokens whose answer differs, for resample ablation), `group` (prompts of one group stay in one split) and `exact`
+(nothing is added or moved). Several answers are separated by | in CSV and a list in JSON.
 """
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
 
 from discogp.errors import TaskError
-from discogp.tasks.base import Example, Splits, SplitSizes, register
-from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
+from discogp.tasks.from_files.forms.reading import WHAT, read_rows
+from discogp.tasks.from_files.lines import Problems
 from discogp.tasks.from_files.pool import Pool, split_pool
-
-REQUIRED = ("prompt", "correct", "wrong")
-OPTIONAL = ("counterfactual", "group")
-REPEATED = "the prompt stands in an earlier line"
-CONTRADICTION = "an answer is both correct and wrong"
-_WHAT = "task file"
-# After these, a word follows without a space.
-_OPEN = "([{<\"'“‘-–—/_#@$"
-
-Row = tuple[int, dict[str, Any]]
+from discogp.tasks.from_files.rows import REPEATED, example_of
+from discogp.terms import Answers, Bos
 
 
 @register("custom")
 @dataclass(frozen=True)
 class CustomTask:
-    """Prompts from a file, `.csv` or `.jsonl`."""
+    """Prompts from a file. `exact`: no row has a space added or moved. `bos`: the opening token; None: the model's
+    usual. `answers`: whole, or dropped where they are several tokens."""
 
     file: str | Path | None = None
+    exact: bool = False
+    bos: Bos | None = None
+    answers: Answers = "whole"
     title = "Prompts of your own"
     source = "A file of yours"
     description = (
-        "A CSV or JSONL file with the columns prompt, correct and wrong; if wanted, counterfactual and group as well."
+        "A CSV or JSON file with the columns prompt (or messages), correct and wrong; if wanted, counterfactual, group "
+        "and exact as well."
     )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exact, bool):
+            raise TaskError(f"the option 'exact' of the task 'custom' is {self.exact!r}; allowed: true, false")
+        check_option("custom", "answers", self.answers, Answers)
+        if self.bos is not None:
+            check_option("custom", "bos", self.bos, Bos)
 
     @property
     def name(self) -> str:
@@ -52,7 +55,7 @@ class CustomTask:
         if self.file is None:
             raise TaskError("the task 'custom' needs a file of prompts; give one with --task-file")
         path = Path(self.file).expanduser()
-        return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+        return _read(path, path.stat().st_mtime_ns if path.is_file() else 0, self.exact)
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
@@ -68,131 +71,31 @@ class CustomTask:
         return self.split(self.pool().examples, sizes, seed)
 
 
+# A page draws often, and a check reads twice: the last files are kept while they are unchanged.
 @lru_cache(maxsize=2)
-def _read(path: Path, changed: int) -> Pool:
-    problems = Problems(path, _WHAT)
-    lines = read_text_lines(path, _WHAT, problems)
-    is_json = path.suffix.lower() in (".jsonl", ".json", ".ndjson") or lines[0].lstrip().startswith("{")
-    rows = _json_rows(lines, problems) if is_json else _csv_rows(lines, path, problems)
+def _read(path: Path, changed: int, exact: bool) -> Pool:
+    problems = Problems(path, WHAT)
+    read = read_rows(path, problems)
     examples: dict[str, Example] = {}
-    dropped: Counter[str] = Counter()
-    for row in rows:
-        example = _example(row, problems, dropped)
-        if example is not None:
-            if example.prompt in examples:
-                dropped[REPEATED] += 1
-            else:
-                examples[example.prompt] = example
-    problems.raise_if_any()
-    if not examples:
-        raise TaskError(f"the {_WHAT} {path.name!r} has no prompt beneath its header; give one on each line")
+    changes: Counter[str] = Counter()
+    for row in read.rows:
+        made = example_of(row, exact, problems)
+        if made is None:
+            continue
+        example, change = made
+        if example.prompt in examples:
+            problems.add(row[0], f"the prompt of {examples[example.prompt].where} again", REPEATED)
+            continue
+        examples[example.prompt] = example
+        changes.update([change] if change else [])
+    problems.refuse_if_empty(len(examples))
     found = tuple(examples.values())
-    without = sum(example.counterfactual is None for example in found)
-    notes = ()
-    if 0 < without < len(found):
-        notes = (f"{without} of {len(found)} prompts have no counterfactual, so there is no resample ablation",)
-    return Pool(found, dict(dropped), notes)
-
-
-def _csv_rows(lines: list[str], path: Path, problems: Problems) -> Iterator[Row]:
-    """(line, column: text) of each row. The numbers are those of the file, also where a field has line ends."""
-    reader = csv.reader((f"{line}\n" for line in lines), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-    except csv.Error as error:
-        raise TaskError(f"the {_WHAT} {path.name!r}, line 1: not CSV ({error})") from error
-    if missing := [name for name in REQUIRED if name not in header]:
-        hint = (
-            "; separate the columns by commas"
-            if len(header) == 1 and header[0].count(";") + header[0].count("\t")
-            else ""
-        )
-        raise TaskError(
-            f"the {_WHAT} {path.name!r}, line 1: no column {', '.join(missing)}; the first line must name the columns "
-            f"{', '.join(REQUIRED)} and, if wanted, {', '.join(OPTIONAL)}; it is {','.join(header)!r:.120}{hint}"
-        )
-    if repeated := [name for name, count in Counter(header).items() if count > 1 and name in (*REQUIRED, *OPTIONAL)]:
-        raise TaskError(f"the {_WHAT} {path.name!r}, line 1: the column {', '.join(repeated)} is there twice; keep one")
-    while True:
-        first = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            problems.add(
-                first, f"not CSV ({error}); a text with quotation marks must be in marks itself, doubled inside"
-            )
-            continue
-        if not row or not "".join(row).strip():
-            continue
-        if len(row) != len(header):
-            problems.add(
-                first, f"{len(row)} columns, the header has {len(header)}; put texts with commas in quotation marks"
-            )
-            continue
-        yield first, dict(zip(header, row, strict=True))
-
-
-def _json_rows(lines: list[str], problems: Problems) -> Iterator[Row]:
-    for number, row in json_objects(lines, problems):
-        if missing := [name for name in REQUIRED if name not in row]:
-            problems.add(number, f"no column {', '.join(missing)}")
-        else:
-            yield number, row
-
-
-def _example(row: Row, problems: Problems, dropped: Counter[str]) -> Example | None:
-    """None, with the reason told or counted, if the row cannot be an example."""
-    number, cells = row
-    prompt = _text(cells, "prompt", number, problems)
-    correct, wrong = (_answers(cells, name, number, problems) for name in ("correct", "wrong"))
-    other = _text(cells, "counterfactual", number, problems) if cells.get("counterfactual") else None
-    group = cells.get("group")
-    if group is not None and not isinstance(group, str | int):
-        problems.add(number, f"column 'group': a text is needed, got {_shown(group)}")
-        return None
-    if prompt is None or correct is None or wrong is None or (cells.get("counterfactual") and other is None):
-        return None
-    correct, wrong = (tuple(_spaced(prompt, answer) for answer in answers) for answers in (correct, wrong))
-    if set(correct) & set(wrong):
-        dropped[CONTRADICTION] += 1
-        return None
-    name = "" if group is None else str(group).strip()
-    return Example(prompt.rstrip(), other.rstrip() if other else None, correct, wrong, name)
-
-
-def _text(cells: dict[str, Any], column: str, number: int, problems: Problems) -> str | None:
-    value = cells[column]
-    if isinstance(value, str) and value.strip():
-        return value
-    problems.add(number, f"column {column!r}: {_wanted('a text', value)}")
-    return None
-
-
-def _answers(cells: dict[str, Any], column: str, number: int, problems: Problems) -> tuple[str, ...] | None:
-    value = cells[column]
-    given: Iterable[Any] = value.split("|") if isinstance(value, str) else value if isinstance(value, list) else ()
-    found = [answer for answer in given if isinstance(answer, str) and answer.strip()]
-    if found and len(found) == len(cast("Sequence[Any]", given)):
-        return tuple(dict.fromkeys(found))
-    problems.add(number, f"column {column!r}: {_wanted('one answer or several', value)}")
-    return None
-
-
-def _wanted(what: str, value: object) -> str:
-    return f"{what} needed, " + (
-        "it is empty" if isinstance(value, str) and not value.strip() else f"got {_shown(value)}"
+    notes = () if read.taken is None else (read.taken,)
+    notes += tuple(
+        f"{what} in {count} of {len(found)} rows; what must stay as it is can be marked exact"
+        for what, count in changes.items()
     )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _spaced(prompt: str, answer: str) -> str:
-    """The answer with the space that parts it from the prompt: the prompt's own, or one that was left out."""
-    if prompt[-1:].isspace():
-        return f" {answer.lstrip()}"
-    return f" {answer}" if answer[0].isalpha() and prompt[-1] not in _OPEN else answer
+    without = sum(example.counterfactual is None for example in found)
+    if 0 < without < len(found):
+        notes += (f"{without} of {len(found)} prompts have no counterfactual, so there is no resample ablation",)
+    return Pool(found, dict(problems.dropped), (*notes, *problems.notes()), files=(path,))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from discogp.errors import TaskError
 from discogp.tasks.base import Example, Splits, SplitSizes, register
-from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines
+from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines, texts_of
 from discogp.tasks.from_files.pool import Pool, split_pool
 from discogp.tasks.from_files.published import published_file
 
@@ -79,7 +79,7 @@ class PararelRelation:
         folder = given.resolve().parent.parent if given is not None and given.is_file() else given
         facts = published_file("pararel", f"trex_lms_vocab/{file}", given)
         patterns = published_file("pararel", f"pattern_data/graphs_json/{file}", folder)
-        rows = _facts(facts, facts.stat().st_mtime_ns)
+        rows, problems = _facts(facts, facts.stat().st_mtime_ns)
         pattern = _pattern(patterns)
         objects = dict.fromkeys(found for _, found in rows)
         if len(objects) < 2:
@@ -98,7 +98,8 @@ class PararelRelation:
                 "others count as wrong",
             )
         repeats = len(rows) - len(distinct)
-        return Pool(examples, {REPEATED: repeats} if repeats else {}, notes, paired=True)
+        dropped = problems.dropped + Counter({REPEATED: repeats})
+        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True)
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
@@ -122,19 +123,16 @@ for _relation in RELATIONS:
 
 
 @lru_cache(maxsize=4)
-def _facts(path: Path, changed: int) -> tuple[tuple[str, str], ...]:
-    """(subject, object) of every line."""
+def _facts(path: Path, changed: int) -> tuple[tuple[tuple[str, str], ...], Problems]:
+    """(subject, object) of every line, and what is wrong with the others."""
     problems = Problems(path, "PARAREL file")
-    facts = []
+    facts: list[tuple[str, str]] = []
     for number, row in json_objects(read_text_lines(path, "PARAREL file", problems), problems):
-        values = [row.get(key) for key in ("sub_label", "obj_label")]
-        for key, value in zip(("sub_label", "obj_label"), values, strict=True):
-            if not isinstance(value, str) or not value.strip():
-                problems.add(number, f"the field {key!r} must be a name, got {value!r:.60}")
-        if all(isinstance(value, str) and value.strip() for value in values):
-            facts.append((str(values[0]).strip(), str(values[1]).strip()))
-    problems.raise_if_any()
-    return tuple(facts)
+        fact = texts_of(row, ("sub_label", "obj_label"), "a name", number, problems)
+        if fact is not None:
+            facts.append((fact[0], fact[1]))
+    problems.refuse_if_empty(len(facts))
+    return tuple(facts), problems
 
 
 def _pattern(path: Path) -> str:
@@ -142,7 +140,7 @@ def _pattern(path: Path) -> str:
     problems = Problems(path, "PARAREL pattern file")
     rows = json_objects(read_text_lines(path, "PARAREL pattern file", problems), problems)
     patterns = [row["pattern"] for _, row in rows if isinstance(row.get("pattern"), str)]
-    problems.raise_if_any()
+    problems.refuse_if_empty(len(patterns))
     usable = [pattern for pattern in patterns if -1 < pattern.find("[X]") < pattern.find("[Y]")]
     ending = [pattern for pattern in usable if pattern.rstrip(" .").endswith("[Y]")]
     if not usable:

@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from discogp.errors import TaskError
@@ -19,12 +20,14 @@ from discogp.tasks.base import SPLIT_NAMES, Example, Splits, SplitSizes, Task
 @dataclass(frozen=True, slots=True)
 class Pool:
     """All items of a task. `dropped`: what its file holds and cannot be an item, by reason; `notes`: what somebody
-    should know before a search. `paired`: an item's counterfactual may be another item (see `counterfactuals`)."""
+    should know before a search. `paired`: an item's counterfactual may be another item (see `counterfactuals`).
+    `files`: what they were read from."""
 
     examples: tuple[Example, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     paired: bool = False
+    files: tuple[Path, ...] = ()
 
 
 @runtime_checkable

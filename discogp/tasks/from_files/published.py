@@ -12,15 +12,21 @@ from discogp.errors import TaskError
 _PLACES = {
     "blimp": ("", "blimp", "data", "blimp/data"),
     "pararel": ("", "pararel", "data", "pararel/data"),
+    "lre": ("", "lre_relations", "lre", "data", "relations/data"),
 }
-_ORIGINS = {"blimp": "github.com/alexwarstadt/blimp", "pararel": "github.com/yanaiela/pararel"}
+_ORIGINS = {
+    "blimp": "github.com/alexwarstadt/blimp",
+    "pararel": "github.com/yanaiela/pararel",
+    "lre": "github.com/evandez/relations",
+}
+_TITLES = {"pararel": "PARAREL", "lre": "LRE"}
 # A hub out of reach costs half a minute of retries; within this many seconds it is not asked again.
 _PATIENCE = 120.0
 _out_of_reach_since = float("-inf")
 
 
 def published_file(collection: str, name: str, data: str | Path | None) -> Path:
-    """The file `name` of a collection ("blimp" or "pararel"): in the folder `data`, or `data` itself if it is a file,
+    """The file `name` of a collection (blimp, pararel, lre): in the folder `data`, or `data` itself if it is a file,
     or, without `data` and for BLiMP, from the hub. TaskError says where it was looked for.
     """
     if data is None:
@@ -28,7 +34,8 @@ def published_file(collection: str, name: str, data: str | Path | None) -> Path:
     given = Path(data).expanduser()
     if given.is_file():
         return given
-    tried = [given / place / name for place in _PLACES[collection]]
+    # The last: the folder within the data set in which the file lies.
+    tried = [*(given / place / name for place in _PLACES[collection]), given / Path(name).name]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
         what = f"has no {name}" if given.is_dir() else "does not exist"
@@ -42,7 +49,7 @@ def published_file(collection: str, name: str, data: str | Path | None) -> Path:
 def _from_hub(collection: str, name: str) -> Path:
     where = f"get it from {_ORIGINS[collection]} and give the file or its folder with --data"
     if collection != "blimp":
-        raise TaskError(f"{collection}'s file {name} is needed; {where}")
+        raise TaskError(f"{_TITLES[collection]}'s file {name} is needed; {where}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
