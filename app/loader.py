@@ -81,7 +81,7 @@ class Workbench:
         if isinstance(prompt, str):
             tokens = prompt_ids(prompt, model.tokenizer, model.bos_id)
         else:
-            one = self.prompts.subset([prompt])
+            one = self.prompts.subset([prompt]).asked
             tokens, counterfactual = one.tokens, one.counterfactual
         with self.lock:
             full, circuit = self.session.at_every_position(tokens, counterfactual, names)
