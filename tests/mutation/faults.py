@@ -201,6 +201,7 @@ _STEP = "tests/methods/discogp/test_edge_step.py"
 _BEST = "tests/methods/discogp/test_best.py"
 _SAMPLING = "tests/methods/discogp/test_sampling.py"
 _MICRO = "tests/methods/discogp/test_micro_batches.py"
+_WHOLE_STEPS = "tests/methods/discogp/test_whole_answer_steps.py"
 _WEIGHTS = "tests/methods/discogp/test_weight_phase.py"
 
 METHOD = _of(
@@ -269,6 +270,27 @@ METHOD = _of(
         "self._completeness_weight = self.config.completeness_at(step)",
         "self._completeness_weight = self.config.completeness",
         "λ_c from the first step on",
+    ),
+    (
+        "phase.py",
+        "batch.rows_of(places)",
+        "list(places)",
+        "the full model's answers to other rows",
+        _WHOLE_STEPS,
+    ),
+    (
+        "losses.py",
+        "along_right_answers(kl_divergence(full_log_probs, logits), batch).mean()",
+        "kl_divergence(full_log_probs, logits).mean()",
+        "KL of rows, not of prompts",
+        _WHOLE_STEPS,
+    ),
+    (
+        "estimate.py",
+        "rows = data.train.most_rows(micro_batch)",
+        "rows = micro_batch",
+        "memory of fewer rows than there are",
+        _WHOLE_STEPS,
     ),
     ("losses.py", "- 0.5 * (right + other)).mean()", "- right).mean()", "the complement is taught the task", _STEP),
     ("losses.py", 'if objective in ("kl", "both"):', 'if objective in ("kl",):', "half of the objective", _STEP),
@@ -428,6 +450,7 @@ _READOUT = "tests/evaluation/test_readout.py"
 _IDLE = "tests/evaluation/test_idle_edges.py"
 _COMPLEMENT = "tests/evaluation/test_complement.py"
 _MEASURES = "tests/evaluation/test_measures.py"
+_WHOLE = "tests/evaluation/test_whole_answers.py"
 
 EVALUATION = _of(
     "evaluation",
@@ -535,6 +558,51 @@ EVALUATION = _of(
         "padding as an answer",
         _MEASURES,
     ),
+    (
+        "candidates.py",
+        "- logits.logsumexp(1, keepdim=True)",
+        "- logits.amax(1, keepdim=True)",
+        "logits added up in log-probabilities' place",
+        _WHOLE,
+    ),
+    ("candidates.py", "said.masked_fill(steps.ids < 0, 0)", "said", "tokens of rows on other ways count", _WHOLE),
+    ("candidates.py", "return sums / (prompts.correct >= 0).sum(1)", "return sums", "KL by answers", _WHOLE),
+    (
+        "candidates.py",
+        "missed = (wanted >= 0) & (wanted != top_token[..., None])",
+        "missed = wanted != top_token[..., None]",
+        "a right answer must say what others say",
+        _WHOLE,
+    ),
+    (
+        "candidates.py",
+        "(prompts.steps.ids[:, : prompts.correct.shape[1]] >= 0).to(of_rows.dtype)",
+        "(prompts.steps.ids >= 0).to(of_rows.dtype)",
+        "KL along wrong answers",
+        _WHOLE,
+    ),
+    ("scorer.py", "top[: len(batch)],", "top[-len(batch) :],", "the likeliest token of other rows", _WHOLE),
+    (
+        "scorer.py",
+        "for batch in (batch.asked for batch in batches):",
+        "for batch in batches:",
+        "means that weigh prompts by their answers",
+        _WHOLE,
+    ),
+    (
+        "toggling.py",
+        "changed |= reading.top_is_right != before.top_is_right",
+        "changed |= reading.correct != before.correct",
+        "another token later in an answer is no change",
+        _WHOLE,
+    ),
+    (
+        "readout.py",
+        "answer_scores((said - total[:, None]).view(k, r, -1), steps)",
+        "answer_scores(said.view(k, r, -1), steps)",
+        "logits in log-probabilities' place",
+        _WHOLE,
+    ),
     ("outcome.py", "top1=float(self.top_is_right.mean())", "top1=float(self.correct.mean())", "figures swapped", _IDLE),
     (
         "positions.py",
@@ -546,12 +614,42 @@ EVALUATION = _of(
 )
 
 _ENCODING = "tests/tasks/test_encoding.py"
+_ENCODED = "tests/tasks/test_encoded.py"
 _GENERATORS = "tests/tasks/test_generators.py"
 _CUSTOM = "tests/tasks/test_custom.py"
 _FORMS = "tests/tasks/test_forms.py"
 
 TASKS = _of(
     "tasks",
+    (
+        "encoded.py",
+        "found.setdefault(tuple(answer[:step])",
+        "found.setdefault(tuple(answer[: step + 1])",
+        "a token read where it has been said",
+        _ENCODED,
+    ),
+    (
+        "encoded.py",
+        "None if other is None else [*other, *start]",
+        "None if other is None else [*row.prompt, *start]",
+        "a prompt as its own counterfactual",
+        _ENCODED,
+    ),
+    ("encoded.py", "rows + 1 + more > size", "rows + 1 > size", "batches beyond the memory", _ENCODED),
+    (
+        "encoded.py",
+        "self.lengths[: len(self)]",
+        "self.lengths[-len(self) :]",
+        "prompts cut by the lengths of other rows",
+        _ENCODED,
+    ),
+    (
+        "counterfactuals.py",
+        "tokens[prompts.rows_of([row]), :length]",
+        "tokens[[row], :length]",
+        "an answer's beginning behind the prompt itself",
+        _ENCODED,
+    ),
     (
         "encoded.py",
         "width = int(lengths.max()) if chosen else 0",
