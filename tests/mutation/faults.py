@@ -21,6 +21,9 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/tasks/": ("tests/tasks",),
     "discogp/circuits/": ("tests/circuits",),
     "discogp/export/": ("tests/export",),
+    "discogp/paths.py": ("tests/test_claims.py", "tests/test_paths.py"),
+    "discogp/reading.py": ("tests/test_reading.py",),
+    "discogp/runs/": ("tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
 }
 
 
@@ -1067,3 +1070,24 @@ EXPORT = _of(
 )
 
 FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *EXPORT)
+SAFETY = [
+    *(
+        Fault(f"discogp/{file}", *rest)
+        for file, *rest in (
+            ("reading.py", "if len(found) != len(pairs):", "if len(found) > len(pairs):", "a name twice"),
+            ("reading.py", "if _deeper_than(DEEPEST, value):", "if _deeper_than(900, value):", "crashes later on"),
+            ("reading.py", "if len(digits) > _MOST_DIGITS:", "if len(digits) > 4000:", "no float holds it"),
+            ("reading.py", "if not stat.S_ISREG(mode):", "if stat.S_ISDIR(mode):", "a pipe is waited for"),
+            ("reading.py", "sort_keys=True, separators", "separators", "order breaks a seal"),
+            ("paths.py", "lock.acquire(timeout=0)", "lock.acquire(timeout=5)", "a second search waits"),
+            ("paths.py", "file.unlink()  # while", "lock.release()  # while", "locks are left"),
+            ("paths.py", "if free < _LEAST_FREE:", "if free < 0:", "a full disk"),
+            ("runs/places.py", "check_replaceable(folder)", "folder.name", "told after the search"),
+            ("runs/store.py", 'file.write(b"\\n")', "pass", "a killed process takes the next line along"),
+            ("runs/records.py", "if datetime.fromisoformat(text).tzinfo is None:", "if not text:", "no zone"),
+            ("runs/records.py", "Field(ge=2, lt=2**31)", "Field(lt=2**31)", "a signal to the server itself"),
+        )
+    )
+]
+
+FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *SAFETY)
