@@ -24,6 +24,8 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/paths.py": ("tests/test_claims.py", "tests/test_paths.py"),
     "discogp/reading.py": ("tests/test_reading.py",),
     "discogp/runs/": ("tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
+    "discogp/models/": ("tests/models/test_checkpoint_table.py", "tests/models/test_folder_fuzz.py", "tests/models"),
+    "discogp/cli/": ("tests/cli/test_hostile.py",),
 }
 
 
@@ -1069,8 +1071,7 @@ EXPORT = _of(
     ("facts.py", 'options += ["--score"] if scored else []', "options += []", "another export than this one", _FIGURES),
 )
 
-FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *EXPORT)
-SAFETY = [
+SAFETY: list[Fault] = [
     *(
         Fault(f"discogp/{file}", *rest)
         for file, *rest in (
@@ -1090,4 +1091,65 @@ SAFETY = [
     )
 ]
 
-FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *SAFETY)
+MODELS = _of(
+    "models",
+    (
+        "leftovers.py",
+        "allowed.append(causal.triu(1 - window))",
+        "allowed.append(causal.triu(-window))",
+        "a wider window passes",
+    ),
+    ("leftovers.py", "any(torch.equal(seen != 0, mask) for mask in allowed)", "True", "any mask passes"),
+    ("leftovers.py", "bool(tensor.float() <= _MASKED)", "True", "a score that hides nothing passes"),
+    ("leftovers.py", "return bool(layers) and all(", "return True or all(", "other frequencies pass"),
+    (
+        "leftovers.py",
+        "return weights.layers[index : index + 1]",
+        "return weights.layers[:1]",
+        "a layer's mask is the first's",
+    ),
+    (
+        "loading.py",
+        "if not torch.equal(head, embedding):",
+        "if head.shape != embedding.shape:",
+        "a head that is not the embedding",
+    ),
+    (
+        "loading.py",
+        "key_mapping=WRAPPER_MAPPING if stored.wrapped else None,",
+        "key_mapping=None,",
+        "wrapped names stay",
+    ),
+    ("loading.py", "return None, (*notes, f", "return bos_id, (*notes, f", "an opening token the model does not have"),
+    ("stored.py", "if sizes > 2 * file.stat().st_size:", "if sizes < 0:", "a view of a number fills the memory"),
+    ("stored.py", "entry.compress_type != zipfile.ZIP_STORED", "entry.compress_type < 0", "a zip bomb"),
+    ("bounds.py", "if masks > _MAX_BUFFER_BYTES:", "if masks < 0:", "masks of a terabyte"),
+    (
+        "bounds.py",
+        "if tensor.dtype not in _FLOATS and not is_leftover(name):",
+        "if tensor.dtype is None:",
+        "integers as weights",
+    ),
+    ("claims.py", "if repeated > MAX_LAYERS:", "if repeated < 0:", "a list without end"),
+    ("plain_json.py", "if len(found) < len(pairs):", "if len(found) > len(pairs):", "a doubled key"),
+)
+CLI = _of(
+    "cli",
+    ("arguments.py", "abs(value) > _LARGEST", "abs(value) < 0", "a seed of 23 digits"),
+    ("arguments.py", "if not math.isfinite(value):", "if value is None:", "a limit that is no number"),
+    ("output.py", "_give_up(sys.stdout)", "pass", "the interpreter fails at its end"),
+    ("output.py", "stream.reconfigure(errors=_PLAINLY)", "pass", "ASCII only"),
+)
+
+FAULTS: tuple[Fault, ...] = (
+    *ENGINE,
+    *METHOD,
+    *SEARCH,
+    *EVALUATION,
+    *TASKS,
+    *CIRCUITS,
+    *EXPORT,
+    *SAFETY,
+    *MODELS,
+    *CLI,
+)
