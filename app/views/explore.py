@@ -57,6 +57,9 @@ with exports:
     export_menu(circuit, history)
 st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
+for note in circuit.notes:
+    st.caption(f":material/warning: {plain(note[0].upper() + note[1:])}.")
+
 workbench = session.loader().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 panel.panel(picked, circuit, view, history, workbench)
 weights_panel.show(circuit, picked.id)

@@ -7,29 +7,25 @@ the user can mend, told in one line; 2: wrong usage; 130: interrupted.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from discogp.cli import bench, circuits, discover, methods, models, tasks
-from discogp.cli.output import CommandParser, note
+from discogp.cli.output import CommandParser, note, prepare_streams, told
 from discogp.errors import DiscoGPError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        prepare_streams()
+        options = _parser().parse_args(arguments)
         options.run(options)
     except DiscoGPError as error:
-        note(f"error: {error}")
+        note(f"error: {told(error)}")
         return 1
     except KeyboardInterrupt:
         note("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe (head, say) has seen enough.
-        sys.stderr.close()
-        return 0
     return 0
 
 

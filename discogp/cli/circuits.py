@@ -51,13 +51,22 @@ def _add_prompt_options(command: argparse.ArgumentParser) -> None:
     add_json_flag(command)
 
 
+def _opened(options: argparse.Namespace) -> Circuit:
+    """The circuit that is asked for; what there is to say of its file is told."""
+    from discogp.circuits.artifact import load_circuit
+
+    circuit = load_circuit(options.circuit)
+    for message in circuit.notes:
+        note(f"note: {message}")
+    return circuit
+
+
 def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, TaskData]:
     """The model, the circuit with the ablation asked for, and the task's prompts that the options name."""
-    from discogp.circuits.artifact import load_circuit
     from discogp.engine.masked_transformer import load_model
     from discogp.prompts.prepare import restore
 
-    circuit = load_circuit(options.circuit)
+    circuit = _opened(options)
     name = options.model or circuit.provenance.get("model")
     if not isinstance(name, str):
         raise ConfigError("this circuit does not say which model it is of; give one with --model")
@@ -106,10 +115,9 @@ def _minimality(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from discogp.circuits.artifact import load_circuit
     from discogp.export import export
 
-    circuit = load_circuit(options.circuit)
+    circuit = _opened(options)
     if options.format == "hf":
         from discogp.export.huggingface import export_huggingface
 
@@ -120,12 +128,11 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _sparsity(options: argparse.Namespace) -> None:
-    from discogp.circuits.artifact import load_circuit
     from discogp.circuits.sparsity import sparsity
 
     if options.neurons and not options.json:
         raise ConfigError("--neurons is data for plots, a number a neuron; give --json with it")
-    found = sparsity(load_circuit(options.circuit))
+    found = sparsity(_opened(options))
     say_json(found.to_json(neurons=options.neurons)) if options.json else say(str(found))
 
 

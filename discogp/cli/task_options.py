@@ -40,7 +40,7 @@ def named_task(options: argparse.Namespace) -> tuple[str, dict[str, Any]] | None
     if options.task_file is not None:
         if options.data is not None:
             raise TaskError("--data is for the published data of a --task; a --task-file has its own")
-        name, found = "custom", {"file": str(_resolved(options.task_file))}
+        name, found = "custom", {"file": str(options.task_file.resolve())}
     elif options.task is None:
         name, found = None, {}
     else:
@@ -63,9 +63,5 @@ def _published(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         return options.task, {}
     # A generator that can be replaced by one published file calls it `path`.
     option = next((name for name in ("data", "path") if name in option_names(options.task)), "data")
-    given = {option: str(_resolved(options.data))}
+    given = {option: str(options.data.resolve())}
     return get_task(options.task, **given).name, given
-
-
-def _resolved(path: Path) -> Path:
-    return path.expanduser().resolve()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from discogp.circuits.artifact import check_replaceable, save_circuit
+from discogp.circuits.artifact import save_circuit
 from discogp.circuits.circuit import Circuit
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
@@ -90,13 +90,11 @@ def run_search(
     memory_limit_mb: float | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Iterator[Stage | Progress | Saved]:
-    """Search and save: the best circuit in the folder `out`, that of the last step in `last`.
+    """Search and save: the best circuit in the folder `out`, that of the last step in `last`; hold the `places` first.
 
     `resume` None: go on from the checkpoint if there is one. `provenance`: added to the circuit's. Only the first of
     several processes evaluates and saves. Ends without `Saved` if cancelled. Raises DiscoGPError.
     """
-    for folder in (out, last):
-        check_replaceable(folder)  # before minutes of work, not after
     processes = processes or Processes()
     if model is None:
         yield Stage("prepare", f"Loading {settings.model}")

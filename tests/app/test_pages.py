@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,6 +12,7 @@ from app import session
 from app.explore.permalink import encode
 from app.explore.toggles import Toggles
 from discogp.circuits.artifact import save_circuit
+from discogp.errors import ConfigError
 from discogp.methods.discogp.settings import config_to_dict, preset
 from discogp.runs import RunSettings, RunStore
 from tests.places import ROOT
@@ -195,3 +197,29 @@ def test_a_file_from_elsewhere_loads_no_model_unasked(home, example):
     button.click()
     settled(ran(test.run()))
     assert "cannot be run here" in text(test)
+
+
+@pytest.mark.parametrize(("train", "asked"), [(256, False), (100_000, True)])
+def test_a_file_that_asks_for_many_prompts_is_not_run_unasked(home, example, monkeypatch, train, asked):
+    """Though its model is a known one and here."""
+    from app.loader import Loader
+    from discogp.models.registry import KnownModel
+
+    monkeypatch.setattr(KnownModel, "available", lambda self: True)
+    seen = []
+
+    def make(_self, circuit):
+        seen.append(circuit)
+        raise ConfigError("nothing is computed in this test")
+
+    monkeypatch.setattr(Loader, "_make", make)
+    sizes = {"train": train, "validation": 128, "test": 256}
+    provenance = {"model": "mini", "task": "ioi", "split_sizes": sizes}
+    test = page("explore")
+    test.session_state["uploads"] = {"file:x.json (1)": replace(example, provenance=provenance)}
+    test.session_state[session.PICKED] = "file:x.json (1)"
+    ran(test.run())
+    labels = [button.label for button in test.button]
+    assert ("Load this model" in labels) == asked
+    assert asked == (not seen)
+    assert ("100,384 prompts" in text(test)) == asked

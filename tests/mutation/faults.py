@@ -388,7 +388,12 @@ METHOD = _of(
 
 SEARCH = _of(
     "search",
-    ("checkpoint.py", 'if data.get("checksum") != _sum(data["state"]):', 'if data.get("checksum") is None:', "damage"),
+    (
+        "checkpoint.py",
+        'if not older and data.get("sha256") !=',
+        'if not older and not data.get("sha256") or None ==',
+        "damage",
+    ),
     (
         "checkpoint.py",
         "with replaced_file(self.path, sync=True) as temporary, temporary.open",
@@ -650,6 +655,13 @@ TASKS = _of(
         "tests/tasks/test_tasks.py",
     ),
     (
+        "encoding.py",
+        "return [self.known(answer.number)]",
+        "return [self.known(answer.number) + 1]",
+        "another token than the file's",
+        _ENCODING,
+    ),
+    (
         "from_files/pool.py",
         "key=lambda name: len(pools[name]) / wanted[name])",
         "key=lambda name: len(pools[name]))",
@@ -843,7 +855,7 @@ CIRCUITS = _of(
         "scores of the complement",
         _GRAPH,
     ),
-    ("circuit.py", "np.argsort(-self.edge_scores[kept]", "np.argsort(self.edge_scores[kept]", "weakest first", _GRAPH),
+    ("circuit.py", "np.argsort(-self.importance[kept]", "np.argsort(self.importance[kept]", "weakest first", _GRAPH),
     (
         "circuit.py",
         "return (kept + self.unmasked_weights) / max(",
@@ -884,7 +896,7 @@ CIRCUITS = _of(
     ),
     (
         "artifact.py",
-        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE})",
+        "foreign = sorted(present - set(FILES))",
         "foreign = sorted(present - present)",
         "strangers' files are replaced",
         _ARTIFACT,

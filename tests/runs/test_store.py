@@ -8,6 +8,7 @@ import pytest
 
 from discogp.errors import ArtifactError
 from discogp.runs import Run, RunSettings, RunStore, Unreadable
+from discogp.runs.store import write_json
 
 SETTINGS = RunSettings(model="mini", task="ioi", config={"seed": 7, "mask": "edges"}, sizes={"train": 32})
 
@@ -65,7 +66,7 @@ def test_an_unknown_state_is_refused(store):
 def test_a_field_of_a_later_version_is_ignored(store):
     run = store.create(SETTINGS)
     path = store.folder(run.id) / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "later": 1}))
+    write_json(path, {**json.loads(path.read_text()), "later": 1})
     assert store.read(run.id) == run
 
 

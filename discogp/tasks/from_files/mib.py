@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from discogp.errors import TaskError
+from discogp.paths import user_path
 from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
 from discogp.tasks.from_files.facts import fact_examples, split_facts
 from discogp.tasks.from_files.forms.json_table import Listing, read_document
@@ -76,7 +77,7 @@ class MibTask:
 
     def pool(self) -> Pool:
         """See `PooledTask.pool`."""
-        given = None if self.data is None else Path(self.data).expanduser()
+        given = None if self.data is None else user_path(self.data)
         kind = _KINDS[self.kind]
         # Given one of several files, the others lie beside it.
         place = given.parent if given is not None and given.is_file() and len(kind.files) > 1 else given

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from discogp.errors import TaskError
+from discogp.paths import user_path
 
 # Folders, within the one given, in which the files of a data set may lie: a folder for several data sets, the data
 # set's own, or a clone of its repository.
@@ -33,7 +34,7 @@ def published_file(collection: str, name: str, data: str | Path | None) -> Path:
     """
     if data is None:
         return _from_hub(collection, name)
-    given = Path(data).expanduser()
+    given = user_path(data, TaskError)
     if given.is_file():
         return given
     # The last: the folder within the data set in which the file lies.
