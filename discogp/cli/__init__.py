@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from discogp.cli import bench, circuits, discover, methods, models, tasks
+from discogp.cli import bench, circuits, discover, importing, methods, models, tasks
 from discogp.cli.output import CommandParser, note, prepare_streams, told
 from discogp.errors import DiscoGPError
 
@@ -32,6 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m discogp", description="Find, score and export circuits.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (models, tasks, methods, discover, circuits, bench):
+    for group in (models, tasks, methods, discover, circuits, importing, bench):
         group.add_to(commands)
     return parser

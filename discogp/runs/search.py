@@ -19,6 +19,7 @@ from discogp.errors import TaskError
 from discogp.evaluation.scorer import Evaluation, evaluate
 from discogp.methods.base import Estimate, Method, get_method
 from discogp.prompts.prepare import TaskData, prepare
+from discogp.runs.adoption import figures
 from discogp.runs.store import RunSettings
 from discogp.search import checkpoint as checkpoints
 from discogp.search.distributed import Processes
@@ -123,8 +124,8 @@ def run_search(
         return
     yield Stage("evaluate", "Evaluating on the test split")
     evaluation = evaluate(model, final.circuit, search.data.test)
-    figures = {"metrics": evaluation.to_json(), **(provenance or {})}
-    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **figures})
+    made = {"d_model": model.config.d_model, **figures(evaluation), **(provenance or {})}
+    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **made})
     save_circuit(circuit, out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)

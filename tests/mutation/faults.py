@@ -20,6 +20,7 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/search/": ("tests/search/test_progress.py", "tests/search"),
     "discogp/tasks/": ("tests/tasks",),
     "discogp/circuits/": ("tests/circuits",),
+    "discogp/export/": ("tests/export",),
 }
 
 
@@ -226,10 +227,15 @@ METHOD = _of(
         "{name: mask for name, mask in kept.items()}",
         "complement of both on the kept weights",
     ),
-    ("edge_phase.py", "folded=self.reversed,", "folded=self.kept,", "complement of both on the kept weights"),
     (
         "edge_phase.py",
-        "replacement=self._replacement(self.reversed, batch),",
+        "self._candidates(self.valid - mask, self.reversed, batch",
+        "self._candidates(self.valid - mask, self.kept, batch",
+        "complement of both on the kept weights",
+    ),
+    (
+        "edge_phase.py",
+        "replacement=self._replacement(folded, batch),",
         "replacement=self._replacement(self.kept, batch),",
         "replacements of other weights",
     ),
@@ -515,8 +521,8 @@ EVALUATION = _of(
     ("scorer.py", "n = int(batch.lengths.sum())", "n = len(batch)", "means of batches, not of tokens", _MEASURES),
     (
         "measures.py",
-        "(top_token[:, None] == correct).any(1)",
-        "(top_token[:, None] == correct).all(1)",
+        "(top_token[..., None] == correct).any(-1)",
+        "(top_token[..., None] == correct).all(-1)",
         "several answers",
         _MEASURES,
     ),
@@ -578,8 +584,8 @@ TASKS = _of(
     ("encoding.py", "if end and ids[-len(end) :] == end:", "if end:", "another context than the prompt's", _ENCODING),
     (
         "encoded.py",
-        "correct=_pad([[ids[0] for ids in row.correct] for row in rows], -1),",
-        "correct=_pad([[ids[0] for ids in row.correct] for row in rows], 0),",
+        "correct=_pad([right for right, _ in answers], -1),",
+        "correct=_pad([right for right, _ in answers], 0),",
         "padding as an answer",
         _ENCODING,
     ),
@@ -698,8 +704,8 @@ TASKS = _of(
     ),
     (
         "from_files/blimp.py",
-        'paired=method == "*")',
-        'paired=method != "*")',
+        'paired=method == "*",',
+        'paired=method != "*",',
         "pairs where the prompt decides nothing",
         "tests/tasks/test_blimp.py",
     ),
@@ -800,6 +806,7 @@ _GRAPH = "tests/circuits/test_graph.py"
 _ARTIFACT = "tests/circuits/test_artifact.py"
 _CHECKSUMS = "tests/circuits/test_checksums.py"
 _SPARSITY = "tests/circuits/test_sparsity.py"
+_FOREIGN = "tests/circuits/test_foreign.py"
 
 CIRCUITS = _of(
     "circuits",
@@ -856,6 +863,35 @@ CIRCUITS = _of(
         _GRAPH,
     ),
     ("circuit.py", "np.argsort(-self.importance[kept]", "np.argsort(self.importance[kept]", "weakest first", _GRAPH),
+    ("circuit.py", "return np.abs(self.edge_scores)", "return self.edge_scores", "negative ones rank last", _FOREIGN),
+    (
+        "foreign/mib.py",
+        "mask[index] = _flag(entry, name, source)",
+        "mask[index] = _flag(entry, name, source) or True",
+        "every edge of a MIB file is kept",
+        _FOREIGN,
+    ),
+    (
+        "foreign/names.py",
+        'source, reader = (first, second) if first.role == "source" else (second, first)',
+        "source, reader = first, second",
+        "ACDC's edges turned round",
+        _FOREIGN,
+    ),
+    (
+        "foreign/reading.py",
+        "if graph is None or circuit.graph == graph:",
+        "if graph is None or circuit.graph != graph:",
+        "a circuit of another model",
+        _FOREIGN,
+    ),
+    (
+        "foreign/edge_lists.py",
+        "scores = np.full(graph.n_edges, min(0.0,",
+        "scores = np.full(graph.n_edges, max(0.0,",
+        "edges that are not listed rank first",
+        _FOREIGN,
+    ),
     (
         "circuit.py",
         "return (kept + self.unmasked_weights) / max(",
@@ -918,4 +954,25 @@ CIRCUITS = _of(
     ),
 )
 
-FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS)
+_FIGURES = "tests/export/test_figures.py"
+
+EXPORT = _of(
+    "export",
+    (
+        "facts.py",
+        '"edited": measured.edited if measured else None,',
+        '"edited": whole.get("circuit"),',
+        "the original's figures beneath an edited picture",
+        _FIGURES,
+    ),
+    (
+        "base.py",
+        'made.pop("metrics", None)',
+        'made.get("metrics", None)',
+        "the original's figures in the data of an edit",
+        _FIGURES,
+    ),
+    ("facts.py", 'options += ["--score"] if scored else []', "options += []", "another export than this one", _FIGURES),
+)
+
+FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *EXPORT)
