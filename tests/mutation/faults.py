@@ -764,6 +764,13 @@ TASKS = _of(
         "tests/tasks/test_tasks.py",
     ),
     (
+        "encoding.py",
+        "return [self.known(answer.number)]",
+        "return [self.known(answer.number) + 1]",
+        "another token than the file's",
+        _ENCODING,
+    ),
+    (
         "from_files/pool.py",
         "key=lambda name: len(pools[name]) / wanted[name])",
         "key=lambda name: len(pools[name]))",

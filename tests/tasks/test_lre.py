@@ -11,7 +11,7 @@ import pytest
 
 from discogp.cli import main
 from discogp.errors import TaskError
-from discogp.tasks import Pool, SplitSizes, get_task, list_tasks
+from discogp.tasks import Pool, SplitSizes, get_task, list_tasks, task_options
 from discogp.tasks.from_files.lines import UNREADABLE
 from discogp.tasks.from_files.lre import RELATIONS, REPEATED
 from tests.places import data_folder, needs
@@ -155,6 +155,16 @@ def test_real_relations(relation: str) -> None:
     assert set(found.dropped) <= {REPEATED}
     assert all(answer == f" {answer.strip()}" and "\\u" not in answer for e in found.examples for answer in e.correct)
     assert all(not set(e.correct) & set(e.wrong) for e in found.examples)
+
+
+def test_answers_of_several_tokens_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "company_ceo.json").write_text(written(), encoding="utf-8")
+    task = get_task("lre/company_ceo", data=tmp_path, answers="whole")
+    assert task_options(task) == {"data": tmp_path, "answers": "whole"}
+    with pytest.raises(
+        TaskError, match="'answers' of the task 'lre/company_ceo' is 'first'; allowed: 'token', 'whole'"
+    ):
+        get_task("lre/company_ceo", data=tmp_path, answers="first")
 
 
 @needs_real

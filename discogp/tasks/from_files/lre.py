@@ -2,8 +2,8 @@
 
 The prompt is the relation's first template for use without examples (`prompt_templates_zs`, else `prompt_templates`).
 The right answers are the objects of the subject, the wrong ones those of the relation's other subjects; those that are
-several tokens are no candidates. The counterfactual is another subject of the same split with as many tokens and
-another object.
+several tokens are no candidates, unless `answers` is "whole". The counterfactual is another subject of the same split
+with as many tokens and another object.
 
 Source: Hernandez et al. 2024 (arXiv 2308.09124), files of github.com/evandez/relations, `data/factual/….json`.
 """
@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from discogp.errors import TaskError
-from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
 from discogp.tasks.from_files.facts import fact_examples, split_facts
 from discogp.tasks.from_files.forms.json_table import Listing, read_document
 from discogp.tasks.from_files.lines import Problems, read_text, shown, texts_of
 from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
+from discogp.terms import Answers
 
 _WHAT, _ORIGIN = "LRE file", "github.com/evandez/relations"
 _BY_KIND = """
@@ -62,11 +63,15 @@ class _Relation:
 
 @dataclass(frozen=True)
 class LreRelation:
-    """One relation. `data`: its file, or a folder that has LRE's files."""
+    """One relation. `data`: its file, or a folder that has LRE's files. `answers`: of one token, or whole."""
 
     relation: str
     data: str | Path | None = None
+    answers: Answers = "token"
     source = "LRE relations (Hernandez et al. 2024, arXiv 2308.09124; MIT)"
+
+    def __post_init__(self) -> None:
+        check_option(self.name, "answers", self.answers, Answers)
 
     @property
     def name(self) -> str:
@@ -102,8 +107,8 @@ class LreRelation:
 
 
 def _register(relation: str) -> None:
-    def make(data: str | Path | None = None) -> LreRelation:
-        return LreRelation(relation, data)
+    def make(data: str | Path | None = None, answers: Answers = "token") -> LreRelation:
+        return LreRelation(relation, data, answers)
 
     register(f"lre/{relation}")(make)
 

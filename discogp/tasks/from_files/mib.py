@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from discogp.errors import TaskError
-from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.paths import user_path
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
 from discogp.tasks.from_files.facts import fact_examples, split_facts
 from discogp.tasks.from_files.forms.json_table import Listing, read_document
 from discogp.tasks.from_files.lines import Problems, read_text, texts_of
 from discogp.tasks.from_files.pool import Pool, split_pool
 from discogp.tasks.from_files.published import published_file
+from discogp.terms import Answers
 
 _WHAT = "MIB file"
 _CITIES, _COLORS = "RAVEL/ravel_city_entity.json", "simple_MCQA/object_color_pairs.json"
@@ -55,7 +57,11 @@ class MibTask:
 
     kind: str
     data: str | Path | None = None
+    answers: Answers = "token"
     source = "MIB (Mueller et al. 2025, arXiv 2504.13151; Apache-2.0)"
+
+    def __post_init__(self) -> None:
+        check_option(self.name, "answers", self.answers, Answers)
 
     @property
     def name(self) -> str:
@@ -71,7 +77,7 @@ class MibTask:
 
     def pool(self) -> Pool:
         """See `PooledTask.pool`."""
-        given = None if self.data is None else Path(self.data).expanduser()
+        given = None if self.data is None else user_path(self.data)
         kind = _KINDS[self.kind]
         # Given one of several files, the others lie beside it.
         place = given.parent if given is not None and given.is_file() and len(kind.files) > 1 else given
@@ -218,8 +224,8 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 def _register(kind: str) -> None:
-    def make(data: str | Path | None = None) -> MibTask:
-        return MibTask(kind, data)
+    def make(data: str | Path | None = None, answers: Answers = "token") -> MibTask:
+        return MibTask(kind, data, answers)
 
     register(f"mib/{kind}")(make)
 

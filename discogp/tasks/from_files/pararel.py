@@ -1,8 +1,8 @@
 """PARAREL: facts of one relation ("The capital of Thailand is" -> " Bangkok"), the answer chosen among the relation's.
 
 The prompt is the relation's first pattern that ends in the object, up to there. The right answer is the object, the
-wrong ones are the objects of the relation's other facts; those that are several tokens are no candidates. The
-counterfactual is another subject of the same split with as many tokens and another object.
+wrong ones are the objects of the relation's other facts; those that are several tokens are no candidates, unless
+`answers` is "whole". The counterfactual is another subject of the same split with as many tokens and another object.
 
 Source: Elazar et al. 2021 (arXiv 2102.01017), after T-REx and LAMA: `trex_lms_vocab/P36.jsonl` has the facts,
 `pattern_data/graphs_json/P36.jsonl` the patterns. The 21 relations are those of arXiv 2407.03779.
@@ -18,11 +18,12 @@ from pathlib import Path
 
 from discogp.errors import TaskError
 from discogp.paths import user_path
-from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
 from discogp.tasks.from_files.facts import split_facts
 from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines, texts_of
 from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
+from discogp.terms import Answers
 
 RELATIONS: Mapping[str, str] = {
     "P19": "place of birth",
@@ -56,7 +57,11 @@ class PararelRelation:
 
     relation: str
     data: str | Path | None = None
+    answers: Answers = "token"
     source = "PARAREL (Elazar et al. 2021, arXiv 2102.01017; MIT), facts of T-REx"
+
+    def __post_init__(self) -> None:
+        check_option(self.name, "answers", self.answers, Answers)
 
     @property
     def name(self) -> str:
@@ -113,8 +118,8 @@ class PararelRelation:
 
 
 def _register(relation: str) -> None:
-    def make(data: str | Path | None = None) -> PararelRelation:
-        return PararelRelation(relation, data)
+    def make(data: str | Path | None = None, answers: Answers = "token") -> PararelRelation:
+        return PararelRelation(relation, data, answers)
 
     register(f"pararel/{relation}")(make)
 
