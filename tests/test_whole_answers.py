@@ -1,6 +1,7 @@
 """Answers of two and three tokens from a file to the page, on `mini`.
 
-" Mary and" against " John and" and " John at the". What is stored of a search is what a plain loop over prompt + answer finds.
+" Mary and" against " John and" and " John at the". What is stored of a search is what a plain loop over prompt + answer
+finds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from discogp.tasks import SplitSizes, get_task
 from discogp.tasks.encoded import Prompts, Row
 from tests.whole_answers import Slow, said
 
-SIZES = {"train": 16, "validation": 6, "test": 3}
+SIZES = {"train": 12, "validation": 5, "test": 5}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_a_search_and_its_stored_figures(
     *_, last = run_search(settings, out, tmp_path / "last", tmp_path / "checkpoint", model=mini)
     assert isinstance(last, Saved)
     test = last.data.test
-    assert (len(test), test.n_rows) == (3, 12)  # a prompt, and with each name, and with " John at"
+    assert (len(test), test.n_rows) == (5, 20)  # a prompt, and with each name, and with " John at"
     stored = json.loads((out / "circuit.json").read_text())["provenance"]["metrics"]
     circuit = load_circuit(out)
     texts = asked(mini, test)
@@ -95,7 +96,7 @@ def test_a_search_and_its_stored_figures(
             "top1": np.mean([one.first_is_right(row) for one, row in zip(found, texts, strict=True)]),
             "logit_diff": np.mean([float(one.difference()) for one in found]),
             "kl": np.mean([float(one.kl_from(of)) for one, of in zip(found, full, strict=True)]),
-            "n": 3,
+            "n": 5,
         }
         assert {key: stored[name][key] for key in expected} == pytest.approx(expected, abs=2e-3, rel=1e-3)
     assert stored["circuit"]["kl"] > 1e-4

@@ -160,10 +160,11 @@ def _damage(path: Path, contents: Mapping[str, bytes]) -> str | None:
 def _tensors(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
     try:
         return load(content)
-    except KeyError as error:
-        raise ArtifactError(f"{path} holds a tensor of the type {error}, which no mask and no score has") from error
+    except (KeyError, AttributeError) as error:  # a type that NumPy has not
+        raise ArtifactError(f"{path} holds a tensor of a type that no mask and no score has ({error})") from error
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
-        raise ArtifactError(f"{path} cannot be read as safetensors (cut short or damaged?): {error}") from error
+        reason = str(error).partition("\n")[0][:200]  # which may quote the file
+        raise ArtifactError(f"{path} cannot be read as safetensors (cut short or damaged?): {reason}") from error
 
 
 def _check_same_edges(

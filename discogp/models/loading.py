@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+_SPARE_IDS = 100_000
 _LOADING = threading.Lock()
 
 
@@ -202,9 +203,17 @@ def _read_tokenizer(folder: Path, shown: str) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise load_error(error, shown, "its tokenizer", local=True) from error
+    vocabulary = tokenizer.get_vocab()
+    highest = max(vocabulary.values(), default=0)
+    if highest > 2 * len(vocabulary) + _SPARE_IDS:  # the tokenizer's own code counts through all of them
+        raise ModelError(
+            f"model {shown!r}: its tokenizer numbers {len(vocabulary):,} tokens up to {highest:,}. Its files are "
+            "damaged; download the model again"
+        )
+    return tokenizer
 
 
 def _read_module(folder: Path, shown: str, hf_config: Any, stored: Stored) -> Any:

@@ -219,7 +219,7 @@ class RunStore:
 def _read_log(path: Path, _changed: int, _size: int) -> Log:
     """Once for each state of the file: the page asks for every run each time it is drawn."""
     lines = read_bytes(path, _MOST_BYTES_OF_PROGRESS).split(b"\n")[:-1]
-    events, problems = [], []
+    events, problems, unmarked = [], [], 0
     for number, line in enumerate(lines, start=1):
         try:
             event = parse_json(as_text(line))
@@ -229,13 +229,16 @@ def _read_log(path: Path, _changed: int, _size: int) -> Log:
             check_event(event)
             if seal is Seal.BROKEN:
                 raise ContentError("it is damaged: its checksum is that of another content")
+            unmarked += seal is Seal.NONE
             events.append(event)
         except ContentError as error:
             problems.append(f"line {number}: {error}")
-    if not problems:
-        return Log(tuple(events))
-    left_out = f"{len(problems):,} of {len(lines):,} lines of {_PROGRESS_FILE} cannot be read and are left out"
-    return Log(tuple(events), (f"{left_out}; {problems[0]}",))
+    total, notes = f"of {len(lines):,} lines of {_PROGRESS_FILE}", []
+    if problems:
+        notes.append(f"{len(problems):,} {total} cannot be read and are left out; {problems[0]}")
+    if unmarked:
+        notes.append(f"{unmarked:,} {total} have no checksum, so damage to them cannot be told")
+    return Log(tuple(events), tuple(notes))
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ NAMES = {
 }
 # Of a picture's export no model is asked; the option is read with --format hf only.
 UNREAD = {("export", "model")}
-NEGATIVE_IS_FINE = {("tasks", "check"): {"seed"}}
+NEGATIVE_IS_FINE: dict[tuple[str, ...], set[str]] = {("tasks", "check"): {"seed"}}
 VALID = {"model": "mini", "task": "ioi", "circuit": str(EXAMPLE), "format": "svg", "name": "mini"}
 
 

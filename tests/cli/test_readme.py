@@ -43,6 +43,7 @@ FEW_PROMPTS = "--train 32 --validation 16 --test 16"
 SHORT = {
     "discogp models list": "",
     "discogp models get": "",
+    "discogp models check": "",
     "discogp tasks list": "",
     "discogp methods list": "",
     "discogp tasks check": "--limit 16",

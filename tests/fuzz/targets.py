@@ -30,6 +30,11 @@ from discogp.runs import Run, RunSettings, RunStore, launch
 from tests.fuzz.mutate import mutated
 from tests.places import ROOT
 
+try:
+    from discogp.circuits.foreign import mib
+except ImportError:  # an older release
+    mib = None
+
 EXAMPLES = ROOT / "assets" / "examples"
 
 
@@ -48,6 +53,8 @@ def targets(place: Path) -> Iterator[Target]:
         yield _json_of_folder(place / f"json {example}", example)
     yield _header_of_masks(place / "header", "mini-ioi-both")
     yield _single_file(place / "single", "mini-ioi-edges")
+    if mib is not None:
+        yield _foreign_file(place / "foreign", "mini-ioi-edges")
     yield from _files_of_runs(place / "runs")
     yield _checkpoint(place / "checkpoint")
 
@@ -123,6 +130,21 @@ def _single_file(folder: Path, example: str) -> Target:
         return text
 
     return Target("single JSON", spoil, lambda: show(load_circuit(folder / "circuit.json")))
+
+
+def _foreign_file(folder: Path, example: str) -> Target:
+    """MIB's JSON; it has no checksum to take out."""
+    folder.mkdir()
+    assert mib is not None
+    document = json.loads(mib.mib_document(load_circuit(EXAMPLES / example), 64, {}))
+    document["edges"] = dict(list(document["edges"].items())[:40])
+
+    def spoil(chance: random.Random) -> str:
+        text = mutated(document, chance)
+        (folder / "circuit.json").write_text(text)
+        return text
+
+    return Target("MIB JSON", spoil, lambda: show(load_circuit(folder / "circuit.json")))
 
 
 # --- runs ------------------------------------------------------------------------------------------------

@@ -165,7 +165,8 @@ def _mutate_tree(tree: Any, dice: random.Random) -> str:
         other = dice.choice(keys)
         node[key], node[other] = node[other], inner
     elif how == "rename" and isinstance(node, dict) and isinstance(key, str):
-        node[dice.choice((key.upper(), key + "_", "\x00", key[::-1], ""))] = node.pop(key)
+        name = str(key)
+        node[dice.choice((name.upper(), f"{name}_", "\x00", name[::-1], ""))] = node.pop(key)
     elif isinstance(node, dict):
         key = dice.choice(_KEYS)
         value = dice.choice((*_VALUES, *(_RAW.format(i) for i in range(len(_TEXTS)))))

@@ -309,6 +309,15 @@ def test_a_tokenizer_that_is_none(folder: Path, content: bytes) -> None:
     refused(folder, "tokenizer")
 
 
+@pytest.mark.parametrize("number", [10**6, 10**9, 2**32 - 1])
+def test_a_token_with_a_number_beyond_all_measure(folder: Path, number: int) -> None:
+    """Some code of tokenizers counts through all numbers up to the highest."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"]["w5"] = number
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    refused(folder, f"up to {number:,}")
+
+
 def test_a_tokenizer_of_a_gigabyte(folder: Path) -> None:
     with (folder / "tokenizer.json").open("r+b") as file:
         file.truncate(2**30)

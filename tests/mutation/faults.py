@@ -21,6 +21,11 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/tasks/": ("tests/tasks",),
     "discogp/circuits/": ("tests/circuits",),
     "discogp/export/": ("tests/export",),
+    "discogp/paths.py": ("tests/test_claims.py", "tests/test_paths.py"),
+    "discogp/reading.py": ("tests/test_reading.py",),
+    "discogp/runs/": ("tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
+    "discogp/models/": ("tests/models/test_checkpoint_table.py", "tests/models/test_folder_fuzz.py", "tests/models"),
+    "discogp/cli/": ("tests/cli/test_hostile.py",),
 }
 
 
@@ -201,6 +206,7 @@ _STEP = "tests/methods/discogp/test_edge_step.py"
 _BEST = "tests/methods/discogp/test_best.py"
 _SAMPLING = "tests/methods/discogp/test_sampling.py"
 _MICRO = "tests/methods/discogp/test_micro_batches.py"
+_WHOLE_STEPS = "tests/methods/discogp/test_whole_answer_steps.py"
 _WEIGHTS = "tests/methods/discogp/test_weight_phase.py"
 
 METHOD = _of(
@@ -269,6 +275,27 @@ METHOD = _of(
         "self._completeness_weight = self.config.completeness_at(step)",
         "self._completeness_weight = self.config.completeness",
         "λ_c from the first step on",
+    ),
+    (
+        "phase.py",
+        "batch.rows_of(places)",
+        "list(places)",
+        "the full model's answers to other rows",
+        _WHOLE_STEPS,
+    ),
+    (
+        "losses.py",
+        "along_right_answers(kl_divergence(full_log_probs, logits), batch).mean()",
+        "kl_divergence(full_log_probs, logits).mean()",
+        "KL of rows, not of prompts",
+        _WHOLE_STEPS,
+    ),
+    (
+        "estimate.py",
+        "rows = data.train.most_rows(micro_batch)",
+        "rows = micro_batch",
+        "memory of fewer rows than there are",
+        _WHOLE_STEPS,
     ),
     ("losses.py", "- 0.5 * (right + other)).mean()", "- right).mean()", "the complement is taught the task", _STEP),
     ("losses.py", 'if objective in ("kl", "both"):', 'if objective in ("kl",):', "half of the objective", _STEP),
@@ -428,6 +455,7 @@ _READOUT = "tests/evaluation/test_readout.py"
 _IDLE = "tests/evaluation/test_idle_edges.py"
 _COMPLEMENT = "tests/evaluation/test_complement.py"
 _MEASURES = "tests/evaluation/test_measures.py"
+_WHOLE = "tests/evaluation/test_whole_answers.py"
 
 EVALUATION = _of(
     "evaluation",
@@ -535,6 +563,51 @@ EVALUATION = _of(
         "padding as an answer",
         _MEASURES,
     ),
+    (
+        "candidates.py",
+        "- logits.logsumexp(1, keepdim=True)",
+        "- logits.amax(1, keepdim=True)",
+        "logits added up in log-probabilities' place",
+        _WHOLE,
+    ),
+    ("candidates.py", "said.masked_fill(steps.ids < 0, 0)", "said", "tokens of rows on other ways count", _WHOLE),
+    ("candidates.py", "return sums / (prompts.correct >= 0).sum(1)", "return sums", "KL by answers", _WHOLE),
+    (
+        "candidates.py",
+        "missed = (wanted >= 0) & (wanted != top_token[..., None])",
+        "missed = wanted != top_token[..., None]",
+        "a right answer must say what others say",
+        _WHOLE,
+    ),
+    (
+        "candidates.py",
+        "(prompts.steps.ids[:, : prompts.correct.shape[1]] >= 0).to(of_rows.dtype)",
+        "(prompts.steps.ids >= 0).to(of_rows.dtype)",
+        "KL along wrong answers",
+        _WHOLE,
+    ),
+    ("scorer.py", "top[: len(batch)],", "top[-len(batch) :],", "the likeliest token of other rows", _WHOLE),
+    (
+        "scorer.py",
+        "for batch in (batch.asked for batch in batches):",
+        "for batch in batches:",
+        "means that weigh prompts by their answers",
+        _WHOLE,
+    ),
+    (
+        "toggling.py",
+        "changed |= reading.top_is_right != before.top_is_right",
+        "changed |= reading.correct != before.correct",
+        "another token later in an answer is no change",
+        _WHOLE,
+    ),
+    (
+        "readout.py",
+        "answer_scores((said - total[:, None]).view(k, r, -1), steps)",
+        "answer_scores(said.view(k, r, -1), steps)",
+        "logits in log-probabilities' place",
+        _WHOLE,
+    ),
     ("outcome.py", "top1=float(self.top_is_right.mean())", "top1=float(self.correct.mean())", "figures swapped", _IDLE),
     (
         "positions.py",
@@ -546,12 +619,42 @@ EVALUATION = _of(
 )
 
 _ENCODING = "tests/tasks/test_encoding.py"
+_ENCODED = "tests/tasks/test_encoded.py"
 _GENERATORS = "tests/tasks/test_generators.py"
 _CUSTOM = "tests/tasks/test_custom.py"
 _FORMS = "tests/tasks/test_forms.py"
 
 TASKS = _of(
     "tasks",
+    (
+        "encoded.py",
+        "found.setdefault(tuple(answer[:step])",
+        "found.setdefault(tuple(answer[: step + 1])",
+        "a token read where it has been said",
+        _ENCODED,
+    ),
+    (
+        "encoded.py",
+        "None if other is None else [*other, *start]",
+        "None if other is None else [*row.prompt, *start]",
+        "a prompt as its own counterfactual",
+        _ENCODED,
+    ),
+    ("encoded.py", "rows + 1 + more > size", "rows + 1 > size", "batches beyond the memory", _ENCODED),
+    (
+        "encoded.py",
+        "self.lengths[: len(self)]",
+        "self.lengths[-len(self) :]",
+        "prompts cut by the lengths of other rows",
+        _ENCODED,
+    ),
+    (
+        "counterfactuals.py",
+        "tokens[prompts.rows_of([row]), :length]",
+        "tokens[[row], :length]",
+        "an answer's beginning behind the prompt itself",
+        _ENCODED,
+    ),
     (
         "encoded.py",
         "width = int(lengths.max()) if chosen else 0",
@@ -662,8 +765,8 @@ TASKS = _of(
     ),
     (
         "encoding.py",
-        "return [self.known(answer.number)]",
-        "return [self.known(answer.number) + 1]",
+        "return self._known([answer.number], answer)",
+        "return self._known([answer.number + 1], answer)",
         "another token than the file's",
         _ENCODING,
     ),
@@ -975,4 +1078,85 @@ EXPORT = _of(
     ("facts.py", 'options += ["--score"] if scored else []', "options += []", "another export than this one", _FIGURES),
 )
 
-FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *EXPORT)
+SAFETY: list[Fault] = [
+    *(
+        Fault(f"discogp/{file}", *rest)
+        for file, *rest in (
+            ("reading.py", "if len(found) != len(pairs):", "if len(found) > len(pairs):", "a name twice"),
+            ("reading.py", "if _deeper_than(DEEPEST, value):", "if _deeper_than(900, value):", "crashes later on"),
+            ("reading.py", "if len(digits) > _MOST_DIGITS:", "if len(digits) > 4000:", "no float holds it"),
+            ("reading.py", "if not stat.S_ISREG(mode):", "if stat.S_ISDIR(mode):", "a pipe is waited for"),
+            ("reading.py", "sort_keys=True, separators", "separators", "order breaks a seal"),
+            ("paths.py", "lock.acquire(timeout=0)", "lock.acquire(timeout=5)", "a second search waits"),
+            ("paths.py", "file.unlink()  # while", "lock.release()  # while", "locks are left"),
+            ("paths.py", "if free < _LEAST_FREE:", "if free < 0:", "a full disk"),
+            ("runs/places.py", "check_replaceable(folder)", "folder.name", "told after the search"),
+            ("runs/store.py", 'file.write(b"\\n")', "pass", "a killed process takes the next line along"),
+            ("runs/records.py", "if datetime.fromisoformat(text).tzinfo is None:", "if not text:", "no zone"),
+            ("runs/records.py", "Field(ge=2, lt=2**31)", "Field(lt=2**31)", "a signal to the server itself"),
+        )
+    )
+]
+
+MODELS = _of(
+    "models",
+    (
+        "leftovers.py",
+        "allowed.append(causal.triu(1 - window))",
+        "allowed.append(causal.triu(-window))",
+        "a wider window passes",
+    ),
+    ("leftovers.py", "any(torch.equal(seen != 0, mask) for mask in allowed)", "True", "any mask passes"),
+    ("leftovers.py", "bool(tensor.float() <= _MASKED)", "True", "a score that hides nothing passes"),
+    ("leftovers.py", "return bool(layers) and all(", "return True or all(", "other frequencies pass"),
+    (
+        "leftovers.py",
+        "return weights.layers[index : index + 1]",
+        "return weights.layers[:1]",
+        "a layer's mask is the first's",
+    ),
+    (
+        "loading.py",
+        "if not torch.equal(head, embedding):",
+        "if head.shape != embedding.shape:",
+        "a head that is not the embedding",
+    ),
+    (
+        "loading.py",
+        "key_mapping=WRAPPER_MAPPING if stored.wrapped else None,",
+        "key_mapping=None,",
+        "wrapped names stay",
+    ),
+    ("loading.py", "return None, (*notes, f", "return bos_id, (*notes, f", "an opening token the model does not have"),
+    ("stored.py", "if sizes > 2 * file.stat().st_size:", "if sizes < 0:", "a view of a number fills the memory"),
+    ("stored.py", "entry.compress_type != zipfile.ZIP_STORED", "entry.compress_type < 0", "a zip bomb"),
+    ("bounds.py", "if masks > _MAX_BUFFER_BYTES:", "if masks < 0:", "masks of a terabyte"),
+    (
+        "bounds.py",
+        "if tensor.dtype not in _FLOATS and not is_leftover(name):",
+        "if tensor.dtype is None:",
+        "integers as weights",
+    ),
+    ("claims.py", "if repeated > MAX_LAYERS:", "if repeated < 0:", "a list without end"),
+    ("plain_json.py", "if len(found) < len(pairs):", "if len(found) > len(pairs):", "a doubled key"),
+)
+CLI = _of(
+    "cli",
+    ("arguments.py", "abs(value) > _LARGEST", "abs(value) < 0", "a seed of 23 digits"),
+    ("arguments.py", "if not math.isfinite(value):", "if value is None:", "a limit that is no number"),
+    ("output.py", "_give_up(sys.stdout)", "pass", "the interpreter fails at its end"),
+    ("output.py", "stream.reconfigure(errors=_PLAINLY)", "pass", "ASCII only"),
+)
+
+FAULTS: tuple[Fault, ...] = (
+    *ENGINE,
+    *METHOD,
+    *SEARCH,
+    *EVALUATION,
+    *TASKS,
+    *CIRCUITS,
+    *EXPORT,
+    *SAFETY,
+    *MODELS,
+    *CLI,
+)
