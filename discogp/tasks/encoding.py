@@ -120,27 +120,27 @@ def encode(examples: Iterable[Example], tokenizer: Any, bos_id: int | None, read
             f"none of the {len(given)} examples can be used with this tokenizer ({why}){first}; "
             "mend them, or choose another task or model"
         )
-    notes = [f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"] if without else []
+    note = f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"
     return Encoded(
         prompts=Prompts.of(kept, padding=0 if bos_id is None else bos_id),
         dropped=dict(dropped.counts),
         answers_left_out=dict(Counter(left_out.values())),
         first=tuple(dropped.first),
-        notes=(*notes, *_ids_note(row.example for row in kept)),
+        notes=(*((note,) if without else ()), *_ids_note(row.example for row in kept)),
     )
+
+
+def _vague(text: str, others: Sequence[str]) -> bool:
+    return not text or "\ufffd" in text or text in others
 
 
 def _ids_note(examples: Iterable[Example]) -> list[str]:
     """What the token ids of a file mean to this tokenizer: only whoever made it can tell whether that is meant."""
     answers = (answer for example in examples for answer in (*example.correct, *example.wrong))
     given = {answer.number: answer for answer in answers if isinstance(answer, TokenId)}
-    if not given:
-        return []
     first = ", ".join(f"{number} is “{visible(text)}”" for number, text in list(given.items())[:NAMED])
-    return [
-        f"the answers are token ids, read as this model's: {first}; if these are not the words that were meant, the "
-        "file is for another tokenizer"
-    ]
+    note = f"the answers are token ids, read as this model's: {first}; other words were meant if it is another's file"
+    return [note] if given else []
 
 
 class _Dropped:
@@ -218,32 +218,14 @@ class _Vocabulary:
             raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
         return self.opened(ids, chat)
 
-    def known(self, number: int) -> int:
-        """An id that a file gives; _Unusable if the model has none such."""
-        limit = self.reading.vocabulary
-        if limit is not None and number >= limit:
-            raise _Unusable(BEYOND, lambda: f"the token id {number} is an answer; the model has {limit}")
-        return number
-
-    def named(self, answers: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
-        """The answers, token ids among them with their own text where that tells them from the others."""
-
-        def text(answer: str) -> str:
-            if not isinstance(answer, TokenId):
-                return answer
-            found = self.decode([answer.number])
-            return answer if "\ufffd" in found or found in others else TokenId(answer.number, found)
-
-        return tuple(map(text, answers))
-
     def has_unknown(self, text: str, ids: list[int]) -> bool:
         return has_unknown(text, ids, self._tokenizer)
 
     def answer(self, example: Example, answer: str) -> list[int]:
         """The tokens that `answer` is after its prompt; _Unusable if it cannot be read there, or is not to be."""
-        if isinstance(answer, TokenId):
-            return [self.known(answer.number)]
         prompt = example.prompt
+        if isinstance(answer, TokenId):
+            return self._known([answer.number], answer)
         # Digits may continue a number ("17" + "34"); a letter after a letter only means that the space was forgotten.
         if not example.exact and runs_on(prompt, answer):
             raise _Unusable(GLUED, lambda: f"{answer!r} would run on with the last word")
@@ -256,9 +238,17 @@ class _Vocabulary:
             raise _Unusable(MULTI_TOKEN)
         if self.has_unknown(answer, found):
             raise _Unusable(UNKNOWN_ANSWER, lambda: f"not in the vocabulary: {answer!r}")
-        if self.reading.vocabulary is not None and max(found) >= self.reading.vocabulary:
-            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(found)}")
-        return found
+        return self._known(found, answer)
+
+    def _known(self, ids: list[int], answer: str) -> list[int]:
+        if self.reading.vocabulary is not None and max(ids) >= self.reading.vocabulary:
+            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(ids)}")
+        return ids
+
+    def named(self, answer: str, others: Sequence[str] = ()) -> str:
+        """A token that was given by its id, with its text where that is one and tells it from the others."""
+        text = self.decode([answer.number]) if isinstance(answer, TokenId) else ""
+        return TokenId(answer.number, text) if isinstance(answer, TokenId) and not _vague(text, others) else answer
 
     def _apart(self, start: list[int], before: str, answer: str, exact: bool) -> list[int]:
         """The answer's own tokens, where prompt and answer together would be cut elsewhere than between them."""
@@ -299,8 +289,8 @@ def _answers_in_context(examples: Sequence[Example], vocabulary: _Vocabulary) ->
     for example in examples:
         if example.sentences is None:
             before = vocabulary.context(example.prompt)
-            answers = (*example.correct, *example.wrong)
-            yield from (before + answer for answer in answers if not isinstance(answer, TokenId))
+            answers = (answer for answer in (*example.correct, *example.wrong) if not isinstance(answer, TokenId))
+            yield from (before + answer for answer in answers)
 
 
 def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) -> Row:
@@ -318,8 +308,8 @@ def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) ->
     if room is not None and longest > room:
         raise _Unusable(TOO_LONG, lambda: f"{longest} tokens; the model takes {room}")
     if any(isinstance(answer, TokenId) for answer in (*example.correct, *example.wrong)):
-        right = vocabulary.named(example.correct, ())
-        example = replace(example, correct=right, wrong=vocabulary.named(example.wrong, right))
+        right = tuple(map(vocabulary.named, example.correct))
+        example = replace(example, correct=right, wrong=tuple(vocabulary.named(a, right) for a in example.wrong))
     row = Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
     if row.settled is not None:
         raise _Unusable(SETTLED)

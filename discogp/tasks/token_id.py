@@ -9,8 +9,8 @@ _LARGEST = 10_000_000
 class TokenId(str):
     """A token id as an answer. `number`: the id.
 
-    It is a text, so that it can stand where answers stand: the token's own if that is known, else "<token 47764>".
-    Whoever encodes it takes `number`. Which tokenizer an id belongs to, files do not say.
+    It is a text ("<token 47764>"), so that it can stand where answers stand; whoever encodes it takes `number` and
+    shows the token's own text. Which tokenizer an id belongs to, files do not say.
     """
 
     __slots__ = ("number",)

@@ -145,7 +145,7 @@ def test_empty_folder_and_folder_without_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[1, 2]", b"null", b"[" * 100_000])
 def test_damaged_config(broken: Path, content: bytes) -> None:
     (broken / "config.json").write_bytes(content)
-    refusal(broken, "config.json", "Download")
+    refusal(broken, "config.json", "download the model again")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 400, 20_000])

@@ -91,17 +91,19 @@ class Text:
 def read_bytes(path: Path, what: str) -> bytes:
     """TaskError if it is no file, cannot be opened, is empty, or is larger than can be read in seconds."""
     try:
-        if not stat.S_ISREG((found := path.stat()).st_mode):
-            raise TaskError(f"cannot read the {what} {str(path)!r}: it is no file; give the path of a file")
-        if found.st_size > MOST_BYTES:
-            raise TaskError(
-                f"the {what} {path.name!r} has {found.st_size / 1e6:,.0f} MB; at most {MOST_BYTES / 1e6:,.0f} are "
-                "read; give a part of it"
-            )
-        raw = path.read_bytes()
+        found = path.stat()
+        # A device may have no end.
+        raw = path.read_bytes() if stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES else None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TaskError(f"cannot read the {what} {str(path)!r}: {reason}; give the path of a file") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise TaskError(f"cannot read the {what} {str(path)!r}: it is no file; give the path of a file")
+    if raw is None:
+        raise TaskError(
+            f"the {what} {path.name!r} has {found.st_size / 1e6:,.1f} MB; at most {MOST_BYTES / 1e6:,.0f} are read; "
+            "give a part of it"
+        )
     if not raw.strip():
         raise TaskError(f"the {what} {str(path)!r} is empty")
     return raw
