@@ -43,7 +43,7 @@ NAMES = {
 }
 # Of a picture's export no model is asked; the option is read with --format hf only.
 UNREAD = {("export", "model")}
-NEGATIVE_IS_FINE: dict[tuple[str, ...], set[str]] = {("tasks", "check"): {"seed"}}
+NEGATIVE_IS_FINE: dict[tuple[str, ...], set[str]] = {("tasks", "check"): {"seed"}, ("import",): {"threshold"}}
 VALID = {"model": "mini", "task": "ioi", "circuit": str(EXAMPLE), "format": "svg", "name": "mini"}
 
 
@@ -57,7 +57,9 @@ def hostile(path: tuple[str, ...], action: argparse.Action) -> Iterator[str]:
         if action.dest not in NEGATIVE_IS_FINE.get(path, ()):
             yield from ("-1", "-9223372036854775807")
     elif action.type is float:
-        yield from (*NO_NUMBERS, "-1")
+        yield from NO_NUMBERS
+        if action.dest not in NEGATIVE_IS_FINE.get(path, ()):
+            yield "-1"
     elif action.type is Path:
         yield from NO_PATHS
     else:

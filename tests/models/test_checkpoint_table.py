@@ -393,3 +393,15 @@ def test_opening_token_that_the_model_does_not_have(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(folder)
     assert checkpoint.bos_id is None
     assert "<start>" in checkpoint.notes[-1]
+
+
+def test_notes_of_a_checkpoint_stand_with_the_prompts_that_are_asked() -> None:
+    """And so on the command line, on the page and in every circuit that is found."""
+    from discogp.prompts.prepare import prepare
+    from discogp.tasks import SplitSizes, get_task
+
+    model = load_model("mini")
+    model.notes = ("a note on the files",)
+    data = prepare(model, get_task("ioi"), SplitSizes(8, 8, 8))
+    assert data.notes[0] == "a note on the files"
+    assert data.recipe()["notes"][0] == "a note on the files"
