@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import streamlit as st
 from app.catalogue import Entry, entries, state_of
 from app.explore.toggles import History
 from app.loader import Loader
+from discogp import paths
 from discogp.circuits.circuit import Circuit
 from discogp.runs import RunStore
 
@@ -20,6 +21,7 @@ EXPLORE, DISCOVER, RUNS, TASKS, MODELS, GUIDE = (
 
 GRAPH = "graph"  # key of the graph component
 PICKED = "picked_circuit"  # key of the circuit selector
+WISH = "circuit_to_import"  # the file of another program that is being scored
 WATCHED = "watched_run"  # id of the run that Discover shows
 _HISTORIES = "histories"
 _UPLOADS = "uploads"
@@ -28,6 +30,7 @@ _PAGE = "page"
 _LINK_READ = "link_read"
 _NOTICE = "notice"
 _MOST_PROMPTS_UNASKED = 2_000  # of all splits; a search asks for 640 by default
+_TOLD = "told"
 
 
 def state() -> MutableMapping[str, Any]:
@@ -60,6 +63,16 @@ def open_circuit(entry: Entry) -> Circuit:
 def uploads() -> dict[str, Circuit]:
     """Circuits that this visitor brought along, by entry id."""
     return state().setdefault(_UPLOADS, {})
+
+
+def source(entry: Entry) -> str:
+    """Where the circuit is, as a command line run from the checkout would say it; the name of a file brought along."""
+    if entry.id in uploads():
+        return entry.id.partition(":")[2].rpartition(" (")[0]
+    for root, name in ((paths.REPOSITORY, ""), (Path.home(), "~/")):
+        if entry.folder.is_relative_to(root):
+            return f"{name}{entry.folder.relative_to(root)}"
+    return str(entry.folder)
 
 
 def choices() -> tuple[Entry, ...]:
@@ -124,9 +137,15 @@ def go_explore(entry_id: str) -> None:
     st.switch_page(EXPLORE)
 
 
-def go_discover(model: str, task_file: str) -> None:
-    """Open Discover with a task file of the visitor's filled in."""
-    state().update(search_model=model, search_task="custom", search_file=task_file)
+def go_discover(model: str, options: Mapping[str, Any]) -> None:
+    """Open Discover with a task file of the visitor's filled in, to be read as these options say."""
+    state().update(
+        search_model=model,
+        search_task="custom",
+        search_file=options["file"],
+        search_exact=bool(options.get("exact")),
+        search_bos=options.get("bos", "auto"),
+    )
     st.switch_page(DISCOVER)
 
 
@@ -137,3 +156,12 @@ def leave_notice(text: str) -> None:
 def take_notice() -> str | None:
     """A message left for the next run of the script, once."""
     return state().pop(_NOTICE, None)
+
+
+def tell_again(warnings: list[str]) -> None:
+    """Warnings that a run of the script which nobody asked for must not take away."""
+    state()[_TOLD] = warnings
+
+
+def take_told() -> list[str]:
+    return state().pop(_TOLD, [])

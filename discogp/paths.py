@@ -16,10 +16,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from discogp.errors import ArtifactError
+from discogp.errors import ArtifactError, ConfigError, DiscoGPError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _LEAST_FREE = 16 * 2**20  # bytes on the disk, below which no search is begun: small circuits have some hundred thousand
+_MAX_NAME, _MAX_PATH = 255, 4095  # Linux's, in bytes
 
 
 def assets() -> Path:
@@ -29,7 +30,29 @@ def assets() -> Path:
 
 def home() -> Path:
     """Converted models and runs live here: `$DISCOGP_HOME`, or `~/.cache/discogp`."""
-    return Path(os.environ.get("DISCOGP_HOME") or "~/.cache/discogp").expanduser()
+    return user_path(os.environ.get("DISCOGP_HOME") or "~/.cache/discogp")
+
+
+def user_path(written: str | os.PathLike[str], error: type[DiscoGPError] = ConfigError) -> Path:
+    """The path that somebody wrote, `~` and `~name` as a shell reads them. `error` for what can be none.
+
+    Checked once, here: later the system would say it in other words at every call, or Python with another exception.
+    """
+    path = Path(written)
+    text = str(path)
+    if "\0" in text:
+        raise error(f"path {text[:60]!r} holds a null character; give one without")
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _MAX_NAME or len(os.fsencode(text)) > _MAX_PATH:
+        raise error(
+            f"path {text[:60] + '…'!r} has {len(text):,} characters; a path has at most {_MAX_PATH:,} bytes, and a "
+            f"name in it {_MAX_NAME}"
+        )
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        name = path.parts[0]
+        raise error(f"path {text[:120]!r}: there is no home folder of {name!r} here; write the whole path") from None
 
 
 @contextmanager

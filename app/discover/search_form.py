@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
 from app.discover.forms import form
 from app.discover.run_panel import MASKS
+from app.tasks.gallery import BOS_HELP, EXACT_HELP
 from app.text import plain
 from discogp.circuits.graph import ComputationGraph
 from discogp.errors import DiscoGPError, ModelError, TaskError
 from discogp.methods.base import METHODS, Method, get_method
 from discogp.methods.settings import settings_to_dict
+from discogp.models.claims import claimed_shape
+from discogp.models.plain_json import read_object
 from discogp.models.registry import find, list_models
+from discogp.paths import user_path
 from discogp.runs import RunSettings
 from discogp.tasks import SplitSizes, Task, get_task, list_tasks, option_names, task_options
-from discogp.terms import Searched
+from discogp.tasks.base import FEW, SMALLEST_SPLIT
+from discogp.terms import Bos, Searched
 
 _KEEP = "session"  # what is chosen here outlives a visit to another page
 # Where a task's own prompts are read from, by the option that says so: label, help, whether it may be left out.
@@ -30,7 +34,7 @@ _DATA = {
         True,
     ),
     "data": ("Published data", "The file of this task's published data, or a folder that has it.", False),
-    "file": ("Your prompts", "A CSV or JSONL file with the columns prompt, correct and wrong.", False),
+    "file": ("Your prompts", "A CSV or JSON file with the columns prompt (or messages), correct and wrong.", False),
 }
 
 
@@ -61,7 +65,7 @@ def show() -> RunSettings | None:
             st.caption("This model's size is known only once it is loaded; the settings are those for small models.")
         start = method.preset(name, mask, n_edges or 0, seed=int(seed))
         with st.expander("All settings", icon=":material/tune:"):
-            sizes, only_known = _data()
+            prompts = _data()
             config = form(
                 start,
                 f"search {method.name} {mask} {name} {n_edges}",
@@ -76,9 +80,8 @@ def show() -> RunSettings | None:
         task=task.name,
         config=settings_to_dict(config),
         task_options=task_options(task),
-        sizes=asdict(sizes),
-        only_known=only_known,
         method=method.name,
+        **prompts,
     )
 
 
@@ -137,16 +140,22 @@ def _task() -> Task | None:
     if not path and optional:
         return task
     try:
-        place = Path(path).expanduser()
+        place = user_path(path)
         if not path or not (place.is_file() or (option == "data" and place.is_dir())):
             raise TaskError(f"there is no file {path!r}; give the path of one on this machine" if path else help_text)
-        return get_task(name, **{option: str(place.resolve())})
+        options: dict[str, Any] = {option: str(place.resolve())}
+        if "exact" in option_names(name) and st.toggle(
+            "Exact white space", key="search_exact", persist_state=_KEEP, help=EXACT_HELP
+        ):
+            options["exact"] = True
+        return get_task(name, **options)
     except DiscoGPError as error:
         st.error(plain(str(error)))
         return None
 
 
-def _data() -> tuple[SplitSizes, bool]:
+def _data() -> dict[str, Any]:
+    """How many prompts, which, and how they are opened: the settings of a run by name."""
     st.markdown("**Prompts**")
     usual = SplitSizes()
     cells = st.columns(3)
@@ -156,26 +165,34 @@ def _data() -> tuple[SplitSizes, bool]:
         given[name] = cell.number_input(
             name.capitalize(), min_value=8, max_value=4096, value=size, step=16, key=key, persist_state=_KEEP
         )
+    bos = st.segmented_control(
+        "Opening token", get_args(Bos), default="auto", required=True, key="search_bos", persist_state=_KEEP,
+        help=BOS_HELP,
+    )  # fmt: skip
     only_known = st.toggle(
         "Only prompts that the full model gets right", value=True, key="search_known", persist_state=_KEEP,
         help="A circuit can only explain what the model does. The share kept is stated in the result.",
     )  # fmt: skip
-    return SplitSizes(**given), only_known
+    few = st.toggle(
+        "Few prompts will do", key="search_few", persist_state=_KEEP,
+        help=f"Search even where fewer than {FEW} prompts can be used, or fewer than {SMALLEST_SPLIT} in a split: "
+        "figures on so few mean little.",
+    )  # fmt: skip
+    bos_setting = None if bos == "auto" else bos
+    return {"sizes": asdict(SplitSizes(**given)), "only_known": only_known, "few_prompts": few, "bos": bos_setting}
 
 
 def count_edges(model: str) -> int | None:
     """Edges of a model's graph, from its config alone; None where that is not on this machine."""
     known = find(model)
     place = known.location() if known is not None else model
-    folder = Path(place).expanduser()
-    file = folder / "config.json" if folder.is_dir() else _hub_config(str(place))
     try:
-        config = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-        layers = config.get("n_layer", config.get("num_hidden_layers"))
-        heads = config.get("n_head", config.get("num_attention_heads"))
-        return ComputationGraph(layers, heads).n_edges  # type: ignore[arg-type]  # GraphError for what is no number
-    except (OSError, ValueError, AttributeError):
+        folder = user_path(place)
+        file = folder / "config.json" if folder.is_dir() else _hub_config(str(place))
+        shape = claimed_shape(read_object(Path(file), model)) if file else None
+    except DiscoGPError:  # loading tells what is wrong with it
         return None
+    return None if shape is None else ComputationGraph(*shape).n_edges
 
 
 def _hub_config(name: str) -> str | None:

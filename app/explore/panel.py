@@ -161,7 +161,10 @@ def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> Non
 
 
 @st.fragment(run_every=0.4)
-def wait_for(workbench: Future[Workbench]) -> None:
-    """Run the page again once the model is there."""
+def wait_for(workbench: Future[Workbench], told: list[str], notice: str | None) -> None:
+    """Run the page again once the model is there; what this run told is told in that one too."""
     if workbench.done():
+        session.tell_again(told)
+        if notice:
+            session.leave_notice(notice)
         st.rerun()

@@ -71,7 +71,11 @@ def _rows(
 def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPrompt]:
     """Prompts whose likeliest token, or whose right-over-wrong verdict, differs from the circuit's; worst first."""
     full, before = workbench.session.full, workbench.session.circuit
-    changed = np.flatnonzero((outcome.top_token != before.top_token) | (outcome.correct != before.correct))
+    changed = np.flatnonzero(
+        (outcome.top_token != before.top_token)
+        | (outcome.correct != before.correct)
+        | (outcome.top_is_right != before.top_is_right)
+    )
     loss = (before.logit_diff - outcome.logit_diff)[changed]
     found = []
     for i in changed[np.argsort(-loss, kind="stable")].tolist():

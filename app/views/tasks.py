@@ -36,7 +36,7 @@ for tab, family in zip(published, gallery.PUBLISHED, strict=True):
             key=f"tasks_data_{family}",
             persist_state="session",
             placeholder=f"~/data/{family}",
-            help="The published .jsonl files, on this machine.",
+            help="The published files, on this machine.",
         ).strip()
         names = gallery.in_family(family)
         name = st.selectbox(
@@ -47,19 +47,21 @@ for tab, family in zip(published, gallery.PUBLISHED, strict=True):
 
 with yours:
     st.markdown(
-        "A CSV or JSON-lines file with the columns `prompt`, `correct` and `wrong`, and if you like `counterfactual` "
-        "and `group`. Several answers: `|` between them in CSV, a list in JSON lines."
+        "A CSV or JSON file with the columns `prompt` (or `messages`, a chat), `correct` and `wrong`, and if you like "
+        "`counterfactual`, `group` and `exact`; several answers with `|` between them in CSV, as a list in JSON. Files "
+        "of EAP-IG, auto-circuit, MIB and pandas are read as they are."
     )
-    file = st.file_uploader("Task file", type=["csv", "jsonl", "json"])
+    file = st.file_uploader("Task file", type=["csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet"])
+    chosen = gallery.reading()
     if file is not None and model is not None:
         try:
-            path = gallery.keep_upload(file.name, file.getvalue())
-            check = session.loader().check(model, "custom", {"file": path}, str(hash(file.getvalue())))
+            options = {"file": gallery.keep_upload(file.name, file.getvalue()), **chosen}
+            check = session.loader().check(model, "custom", options)
             if check.done():
-                gallery.figures(model, "custom", {"file": path})
-                gallery.preview(check)
+                gallery.figures(model, "custom", options)
                 if check.exception() is None and st.button("Find a circuit for it", icon=":material/search:"):
-                    session.go_discover(model, path)
+                    session.go_discover(model, options)
+                gallery.preview(check)
             else:
                 st.caption(f":material/hourglass_top: {plain(model)} is reading the prompts.")
         except (DiscoGPError, OSError) as error:

@@ -19,6 +19,8 @@ class Measure:
     """A mean over prompts. `better`: +1 where more is better, −1 where less is. `percent`: a share, 0–1.
 
     `of`, of further measures: (logits [b, V], the batch's `Prompts`, the full model's log-probabilities [b, V]) -> [b].
+    Answers of several tokens come as if they were one: the vocabulary is then the prompt's candidates and, as the last
+    token, all else; `correct` and `wrong` are places in it, and both logits are log-probabilities.
     """
 
     name: str
@@ -40,19 +42,19 @@ CORE = (
         1,
         True,
     ),
-    Measure("top1", "top-1", "Top-1", "The right answer is the likeliest token of the whole vocabulary.", 1, True),
+    Measure("top1", "top-1", "Top-1", "The right answer is the likeliest of all that could be said.", 1, True),
     Measure(
         "kl",
         "KL (nats)",
         "KL",
-        "Divergence from the full model over the whole vocabulary, in nats. 0: same prediction.",
+        "Divergence from the full model over the whole vocabulary, along the right answer, in nats. 0: the same.",
         -1,
     ),
     Measure(
         "logit_diff",
         "logit difference",
         "Logit diff.",
-        "Mean logit of the right answer minus that of the wrong one.",
+        "Mean logit of the right answer minus that of the wrong one; of several tokens, log-probability (nats).",
         1,
     ),
 )

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic's, before Python 3.12
 
 from discogp.reading import Flag, Number, Text, Whole
-from discogp.terms import Ablation, Searched
+from discogp.terms import Ablation, Bos, Searched
 
 FORMAT = "discogp-circuit"
 VERSION = 1
@@ -90,6 +90,9 @@ class _Provenance(TypedDict, total=False):
     dropped: dict[Text, Whole] | None
     held_out: Text | None
     notes: list[Text] | None
+    bos: Bos | None
+    prompts: dict[Text, Text] | None
+    data_files: dict[Text, Text] | None
     method: Text | None
     config: dict[Text, Any] | None
     step: Whole | None

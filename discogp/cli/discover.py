@@ -38,6 +38,7 @@ def add_to(commands: Any) -> None:
     discover.add_argument("--validation", type=int, default=128)
     discover.add_argument("--test", type=int, default=256)
     discover.add_argument("--all-prompts", action="store_true", help="keep prompts the full model gets wrong")
+    discover.add_argument("--few-prompts", action="store_true", help="search even where they tell little")
     discover.add_argument("--device", default="cpu")
     discover.add_argument("--out", type=Path, metavar="DIR", help="where the circuit is saved; not needed to dry-run")
     discover.add_argument(
@@ -125,6 +126,8 @@ def _settings(options: argparse.Namespace, device: str) -> RunSettings:
         only_known=not options.all_prompts,
         device=device,
         method=options.method,
+        bos=options.bos,
+        few_prompts=options.few_prompts,
     )
 
 

@@ -35,7 +35,7 @@ def _tasks_list(options: argparse.Namespace) -> None:
 
 def _tasks_check(options: argparse.Namespace) -> None:
     from discogp.engine.masked_transformer import load_model
-    from discogp.prompts.task_check import check_task
+    from discogp.prompts.task_check import SHOWN, check_task
     from discogp.tasks import get_task
 
     named = named_task(options)
@@ -43,7 +43,8 @@ def _tasks_check(options: argparse.Namespace) -> None:
         _check_all(options)
         return
     task = get_task(named[0], **named[1])
-    check = check_task(load_model(options.model, device=options.device), task, options.limit, options.seed)
+    model = load_model(options.model, device=options.device)
+    check = check_task(model, task, options.limit, options.seed, options.bos)
     for message in check.notes:
         note(f"note: {message}")
     result = check.to_json()
@@ -54,7 +55,10 @@ def _tasks_check(options: argparse.Namespace) -> None:
     say(_line(result))
     for reason, count in check.dropped.items():
         say(f"{count} dropped: {reason}")
-    for example in result["prompts"]:
+    say(f"as the model is asked, a bar between tokens ({_SIGNS}; opening token: {check.bos}):")
+    for place, example in enumerate(result["prompts"]):
+        if place == SHOWN and check.scored > 2 * SHOWN:
+            say("…")
         say(_preview(example))
 
 
@@ -76,7 +80,7 @@ def _check_all(options: argparse.Namespace) -> None:
                 if not options.data.is_dir():
                     raise TaskError("--data is one file; name its task with --task, or give a folder")
                 task = get_task(task.name, data=options.data)
-            row = check_task(model, task, options.limit, options.seed).to_json()
+            row = check_task(model, task, options.limit, options.seed, options.bos).to_json()
         except TaskError as error:
             row = {"task": task.name, "refused": str(error)}
         rows.append(row)
@@ -102,8 +106,15 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
+_SIGNS = "· is a space, ⏎ a line end, ⇥ a tab"
+
+
 def _preview(example: dict[str, Any]) -> str:
+    """One prompt in its tokens, with its answers in theirs."""
     if "sentences" in example:
         return " | ".join(example["sentences"])
-    answers = f"{' '.join(example['correct'])} (not {','.join(example['wrong'])})"
-    return f"{'right' if example['right'] else 'wrong'}: {example['prompt']} … {answers}"
+    right, wrong = (" ".join(map("|".join, example[f"{side}_tokens"])) for side in ("correct", "wrong"))
+    more = len(example["correct"]) - len(example["correct_tokens"])
+    right += f" and {more} more" if more > 0 else ""
+    place = f"{example['where']}, " if example["where"] else ""
+    return f"{place}{'right' if example['right'] else 'wrong'}: {'|'.join(example['tokens'])} → {right} (not {wrong})"

@@ -1,4 +1,6 @@
-"""What is measured on a prompt's logits. Source of the measures: arXiv 2407.03779, section 4.
+"""What is measured on a prompt's logits, or on other scores of its candidates (`candidates`).
+
+Source of the measures: arXiv 2407.03779, section 4.
 
 Axes: prompt b, vocabulary V, right answers C, wrong answers W (token ids, −1 pads prompts with fewer).
 """
@@ -34,9 +36,9 @@ def answers_right(
     return candidate_logits(logits, correct).amax(1) > candidate_logits(logits, wrong).amax(1)
 
 
-def top_is_right(top_token: Int[Tensor, "b"], correct: Int[Tensor, "b C"]) -> Bool[Tensor, "b"]:
-    """[b] bool: the most likely token of the whole vocabulary [b] is one of the right answers."""
-    return (top_token[:, None] == correct).any(1)
+def top_is_right(top_token: Int[Tensor, "*k b"], correct: Int[Tensor, "b C"]) -> Bool[Tensor, "*k b"]:
+    """[.., b] bool: the most likely token of the whole vocabulary [.., b] is one of the right answers."""
+    return (top_token[..., None] == correct).any(-1)
 
 
 def _mean(logits: Float[Tensor, "b V"], ids: Int[Tensor, "b C"]) -> Float[Tensor, "b"]:

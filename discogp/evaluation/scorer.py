@@ -1,9 +1,13 @@
 """Scoring a circuit on prompts: does it do the task, does the rest not, and how far is it from the model.
 
-Axes: prompt b, vocabulary V, edge e. Accuracy: share of prompts whose right answer's logit is above the wrong
+Axes: prompt b, row r, vocabulary V, edge e. Accuracy: share of prompts whose right answer's logit is above the wrong
 one's. Top-1: share whose most likely token of the whole vocabulary is a right answer. KL: KL(full ‖ circuit) at the
 last position over the whole vocabulary, in nats, mean over prompts. Logit difference: right minus wrong, mean.
 Source of the measures: arXiv 2407.03779, section 4.
+
+Of answers of several tokens (`candidates`): accuracy and difference are of the sums of their tokens' log-probabilities,
+in nats; top-1 is the share whose text, always going on with the likeliest token, begins with a right answer; KL is
+summed over the tokens of a right answer, each predicted after the tokens before it, mean over right answers.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ from discogp.engine.replacement import Replacement
 from discogp.engine.sparse_pass import SparseRunner
 from discogp.engine.workspace import Workspace
 from discogp.errors import ArtifactError, ConfigError
-from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference, top_is_right
+from discogp.evaluation.candidates import Candidates, along_right_answers, as_one_token, greedy_is_right
+from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference
 from discogp.evaluation.outcome import Evaluation, Outcome
 from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
@@ -38,7 +43,7 @@ _CACHED_REPLACEMENT_BYTES = 500_000_000
 
 
 def evaluation_batch(model: MaskedTransformer, length: int) -> int:
-    """How many prompts of `length` tokens are evaluated at once."""
+    """How many rows of `length` tokens are evaluated at once."""
     per_token = 4 * model.config.d_model * (model.graph.n_sources + 4 * model.graph.readers_per_layer)
     return max(1, int(_BATCH_BYTES / (per_token * length)))
 
@@ -47,9 +52,9 @@ def evaluation_bytes(model: MaskedTransformer, prompts: Prompts) -> int:
     """Memory of scoring circuits on a split: a dense run of the one and a sparse run of the other of circuit and
     complement, and the answers."""
     graph, length = model.graph, prompts.tokens.shape[1]
-    batch = min(len(prompts), evaluation_batch(model, length))
+    batch = min(prompts.n_rows, max(evaluation_batch(model, length), prompts.most_rows(1)))
     rows, element = 2 * graph.n_sources + graph.readers_per_layer + 2, model.weights.embed.element_size()
-    answers = 4 * model.config.d_vocab * (len(prompts) + 4 * batch)
+    answers = 4 * model.config.d_vocab * (prompts.n_rows + 4 * batch)
     return element * rows * batch * length * model.config.d_model + answers
 
 
@@ -108,7 +113,7 @@ class Scorer:
         return SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
 
     @torch.no_grad()
-    def _dense_logits(self, matrix: Float[Tensor, "R P"]) -> Iterator[Float[Tensor, "b V"]]:
+    def _dense_logits(self, matrix: Float[Tensor, "R P"]) -> Iterator[Float[Tensor, "r V"]]:
         for index, batch in enumerate(self.batches):
             yield self.model.masked(
                 batch.tokens,
@@ -135,19 +140,20 @@ class Scorer:
             self._replacements[index] = made
         return self._replacements[index]
 
-    def collect(self, all_logits: Iterator[Float[Tensor, "b V"]]) -> Outcome:
-        """The outcome that the logits [b, V] of every batch in turn amount to."""
+    def collect(self, all_logits: Iterator[Float[Tensor, "r V"]]) -> Outcome:
+        """The outcome that the logits [r, V] of every batch's rows in turn amount to."""
         further = FURTHER.values()
         columns: list[list[NDArray[Any]]] = [[] for _ in range(5 + len(further))]
         for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
-            top = logits.argmax(-1)
+            top, found = logits.argmax(-1), Candidates.of(logits, batch)
+            seen = as_one_token(logits, full, batch) if further else ()
             values = (
-                answers_right(logits, batch.correct, batch.wrong),
-                top,
-                top_is_right(top, batch.correct),
-                logit_difference(logits, batch.correct, batch.wrong),
-                kl_divergence(full, logits),
-                *(measure.of(logits, batch, full) for measure in further if measure.of),
+                answers_right(found.scores, found.correct, found.wrong),
+                top[: len(batch)],
+                greedy_is_right(top, batch),
+                logit_difference(found.scores, found.correct, found.wrong),
+                along_right_answers(kl_divergence(full, logits), batch),
+                *(measure.of(*seen) for measure in further if measure.of),
             )
             for column, value in zip(columns, values, strict=True):
                 column.append(value.cpu().numpy())
@@ -156,9 +162,12 @@ class Scorer:
 
 
 def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: FoldedWeights) -> Replacement:
-    """Each source's mean output over all prompts and positions, padding left out: [P, 1, 1, D]."""
+    """Each source's mean output over all prompts and positions, padding left out: [P, 1, 1, D].
+
+    Rows that are a prompt with the beginning of an answer do not count: they would weigh prompts by their answers.
+    """
     total, count = None, 0
-    for batch in batches:
+    for batch in (batch.asked for batch in batches):
         part = model.replacement("mean", batch.tokens, None, batch.lengths, folded)
         assert part is not None
         n = int(batch.lengths.sum())

@@ -33,8 +33,8 @@ Report = Callable[[int, int], None]
 class LeftOut:
     """What a circuit does without one of its edges (`edge`: its index).
 
-    `change` [b]: KL(circuit ‖ circuit without it) in nats; `changed` [b]: whether the likeliest token or the
-    right-over-wrong verdict is another.
+    `change` [b]: KL(circuit ‖ circuit without it) in nats; `changed` [b]: whether the likeliest token, the
+    right-over-wrong verdict, or whether the likeliest text is a right answer, is another.
     """
 
     edge: int
@@ -94,7 +94,7 @@ class Toggler:
             before = read_out(folded, base.final[None], batch, references)
             same = tuple(column[0].cpu().numpy() for column in before.columns)
             same = (*same[:-1], np.zeros_like(same[-1]), np.zeros(len(batch), dtype=bool))
-            together = max(1, _ROWS_READ_TOGETHER // len(batch))
+            together = max(1, _ROWS_READ_TOGETHER // batch.n_rows)
             for start in range(0, len(edges), together):
                 chosen = edges[start : start + together]
                 finals = lanes.map(
@@ -107,6 +107,7 @@ class Toggler:
                 if other:
                     reading = read_out(folded, torch.stack([finals[place] for place in other]), batch, references)
                     changed = (reading.top_token != before.top_token) | (reading.correct != before.correct)
+                    changed |= reading.top_is_right != before.top_is_right  # another token later in an answer
                     columns = [column.cpu().numpy() for column in (*reading.columns, changed)]
                     for i, place in enumerate(other):
                         parts[start + place][-1] = tuple(column[i] for column in columns)

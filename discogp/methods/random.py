@@ -72,7 +72,8 @@ class Random(Method):
 
         free = available_mb(model.device) if memory_limit_mb is None else memory_limit_mb
         prompts = data.validation
-        batch = min(len(prompts), evaluation_batch(model, prompts.tokens.shape[1]))
+        rows = evaluation_batch(model, prompts.tokens.shape[1])
+        batch = min(len(prompts), max(1, rows // prompts.most_rows(1)))
         return Estimate({"evaluation": evaluation_bytes(model, prompts) / MB}, free, batch)
 
     def measured(self, model: MaskedTransformer, data: TaskData, config: RandomSettings, found: Estimate) -> Estimate:

@@ -5,6 +5,7 @@ Axes: prompt b, position t, vocabulary V.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from discogp.engine.masked_transformer import MaskedTransformer
-from discogp.evaluation.measures import answers_right, logit_difference, top_is_right
+from discogp.evaluation.candidates import Candidates, greedy_is_right
+from discogp.evaluation.measures import answers_right, logit_difference
 from discogp.tasks import Prompts
 from discogp.tasks.opening import opening
 from discogp.terms import Bos
@@ -24,7 +26,8 @@ _SENTENCES = 16  # logits at every position of every sentence are much memory
 @dataclass(frozen=True, eq=False)
 class Answers:
     """right Bool[b]: a right answer beats every wrong one; top1 Bool[b]: it is first of the vocabulary;
-    logit_diff Float[b]: mean logit of the right answers less that of the wrong ones."""
+    logit_diff Float[b]: mean logit of the right answers less that of the wrong ones. For answers of several tokens see
+    `scorer`."""
 
     right: Tensor
     top1: Tensor
@@ -37,11 +40,12 @@ def full_answers(model: MaskedTransformer, prompts: Prompts) -> Answers:
     for batch in prompts.batches(_BATCH):
         batch = batch.to(model.device)
         logits = model.logits(batch.tokens, batch.last)
+        said = Candidates.of(logits, batch)
         found.append(
             (
-                answers_right(logits, batch.correct, batch.wrong).cpu(),
-                top_is_right(logits.argmax(1), batch.correct).cpu(),
-                logit_difference(logits, batch.correct, batch.wrong).cpu(),
+                answers_right(said.scores, said.correct, said.wrong).cpu(),
+                greedy_is_right(logits.argmax(1), batch).cpu(),
+                logit_difference(said.scores, said.correct, said.wrong).cpu(),
             )
         )
     return Answers(*(torch.cat(part) for part in zip(*found, strict=True)))
@@ -50,23 +54,26 @@ def full_answers(model: MaskedTransformer, prompts: Prompts) -> Answers:
 @dataclass(frozen=True)
 class Chance:
     """Accuracies (0–1) that say nothing of a model. uniform: guessing evenly among a prompt's candidates; majority:
-    always saying `answer`, the token id that is right most often."""
+    always saying `answer`, the tokens that are right most often."""
 
     uniform: float
     majority: float
-    answer: int
+    answer: tuple[int, ...]
 
 
-def chance(prompts: Prompts) -> Chance:
-    """What guessing would give on these prompts."""
-    n_right, n_wrong = ((ids >= 0).sum(1) for ids in (prompts.correct, prompts.wrong))
-    given = prompts.correct[prompts.correct >= 0]
-    ids, counts = given.unique(return_counts=True)
-    best = int(counts.argmax())
+def chance(*parts: Prompts) -> Chance:
+    """What guessing would give on these prompts, all taken together."""
+    shares: list[Tensor] = []
+    right: Counter[tuple[int, ...]] = Counter()
+    for prompts in parts:
+        n_right, n_wrong = ((ids >= 0).sum(1) for ids in (prompts.correct, prompts.wrong))
+        shares.append(n_right / (n_right + n_wrong))
+        right.update(tuple(ids) for place in range(len(prompts)) for ids in prompts.answers(place, "correct"))
+    most = max(right.values())
     return Chance(
-        uniform=float((n_right / (n_right + n_wrong)).mean()),
-        majority=float(counts[best]) / len(prompts),
-        answer=int(ids[best]),
+        uniform=float(torch.cat(shares).mean()),
+        majority=most / sum(map(len, parts)),
+        answer=min(answer for answer, count in right.items() if count == most),
     )
 
 

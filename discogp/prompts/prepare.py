@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import TaskError
 from discogp.prompts.answers import Chance, chance, full_answers
 from discogp.prompts.reading import reading_of
 from discogp.tasks import PooledTask, Prompts, Splits, SplitSizes, Task, encode, fitted, get_task, paired, task_options
-from discogp.tasks.base import SPLIT_NAMES
+from discogp.tasks.base import FEW, SMALLEST_SPLIT, SPLIT_NAMES
 from discogp.tasks.encoding import Reading
 from discogp.terms import Bos
 
@@ -26,9 +22,6 @@ from discogp.terms import Bos
 NEAR_CHANCE = 0.2
 # Above this share of one right answer, the prompt need not be read.
 CONSTANT = 0.95
-# A share of so few prompts says little: one prompt more or less is a twentieth of it.
-FEW = 20
-SMALLEST_SPLIT = 5
 # Of one split, whoever asks: a search, or the file of a circuit, which costs nobody anything to write.
 MOST_PROMPTS = 50_000
 NO_COUNTERFACTUAL = "no other prompt of the split can be its counterfactual"
@@ -156,8 +149,9 @@ def fingerprint(prompts: Prompts) -> str:
     for row in range(len(prompts)):
         length = int(prompts.lengths[row])
         digest.update(repr(prompts.tokens[row, :length].tolist()).encode())
-        answers = (prompts.correct[row], prompts.wrong[row])
-        digest.update(repr([ids[ids >= 0].tolist() for ids in answers]).encode())
+        sides = [prompts.answers(row, side) for side in ("correct", "wrong")]
+        # Answers of one token as they were before there were others, so that circuits of then know their prompts.
+        digest.update(repr([[ids[0] if len(ids) == 1 else ids for ids in side] for side in sides]).encode())
     return digest.hexdigest()[:16]
 
 
@@ -202,8 +196,7 @@ def prepare(
             raise _no_counterfactuals(task)
         notes += [f"{task.name} has {len(examples)} {name} prompts, not {size}"] if len(examples) < size else []
         chosen.append(prompts)
-    accuracy = right / sum(map(len, asked))
-    guess = chance(joined(asked))
+    accuracy, guess = right / sum(map(len, asked)), chance(*asked)
     notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
     return TaskData(
         *chosen,
@@ -288,7 +281,7 @@ def needs_tokenizer(model: MaskedTransformer, task: Task) -> Any:
 
 def chance_notes(what: str, accuracy: float, guess: Chance, tokenizer: Any) -> list[str]:
     """What to announce when an accuracy is no better than guessing, or when one answer is always right."""
-    answer = tokenizer.decode([guess.answer])
+    answer = tokenizer.decode(list(guess.answer))
     if guess.majority > CONSTANT:
         return [
             f"{what}: “{answer}” is right for {guess.majority:.0%} of the prompts, so a circuit that always says so "
@@ -324,21 +317,3 @@ def _paired(prompts: Prompts, needed: bool) -> tuple[Prompts, int]:
     if not needed or not rest:
         return prompts, 0
     return found.subset(rest), len(alone)
-
-
-def joined(parts: Sequence[Prompts]) -> Prompts:
-    """Several sets of prompts as one, without counterfactuals."""
-
-    def stack(name: str, value: int) -> Tensor:
-        tensors = [getattr(part, name) for part in parts]
-        width = max(tensor.shape[1] for tensor in tensors)
-        return torch.cat([F.pad(tensor, (0, width - tensor.shape[1]), value=value) for tensor in tensors])
-
-    return Prompts(
-        tokens=stack("tokens", 0),
-        lengths=torch.cat([part.lengths for part in parts]),
-        counterfactual=None,
-        correct=stack("correct", -1),
-        wrong=stack("wrong", -1),
-        examples=tuple(example for part in parts for example in part.examples),
-    )

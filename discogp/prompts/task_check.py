@@ -13,8 +13,13 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import TaskError
 from discogp.prompts.answers import Chance, chance, full_answers, sentence_log_probs
 from discogp.prompts.prepare import chance_notes, left_out_note, needs_tokenizer
-from discogp.tasks import Example, PooledTask, SplitSizes, Task, encode, fitted
+from discogp.prompts.reading import pieces, reading_of
+from discogp.tasks import Example, PooledTask, Prompts, SplitSizes, Task, encode, fitted
 from discogp.tasks.encoding import NO_PREFIX
+from discogp.terms import Bos
+
+SHOWN = 5
+"""Prompts from the beginning, and from the end, that are shown as they are asked."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class TaskCheck:
     accuracy, top-1 (0–1) and logit difference are theirs. `chance`: what guessing would give (0–1).
 
     Whole sentences (`sentences`): accuracy is the share of pairs whose right sentence has the higher log-probability,
-    `logit_diff` their mean difference in nats, and there is no top-1. `prompts`: three with their answers.
+    `logit_diff` their mean difference in nats, and there is no top-1. `prompts`: the first and the last five of those
+    that can be used, with the tokens that the model really gets; `bos`: how they are opened.
     """
 
     task: str
@@ -41,38 +47,45 @@ class TaskCheck:
     notes: tuple[str, ...] = ()
     held_out: str = ""
     prompts: tuple[dict[str, Any], ...] = ()
+    bos: str = "auto"
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; `kept_share` is kept of items."""
-        names = ("task", "items", "kept", "dropped", "accuracy", "top1", "logit_diff", "scored", "chance", "sentences")
+        names = ("task", "items", "kept", "dropped", "accuracy", "top1", "logit_diff", "scored", "chance")
+        names += ("sentences", "bos")
         found = {name: getattr(self, name) for name in names}
         more = {"kept_share": self.kept / self.items, "seconds": round(self.seconds, 2), "notes": list(self.notes)}
         return {**found, **more, "held_out": self.held_out, "prompts": list(self.prompts)}
 
 
-def check_task(model: MaskedTransformer, task: Task, limit: int = 1000, seed: int = 0) -> TaskCheck:
+def check_task(
+    model: MaskedTransformer, task: Task, limit: int = 1000, seed: int = 0, bos: Bos | None = None
+) -> TaskCheck:
     """Encode all items of a task and run the full model on at most `limit` of them, drawn at random.
 
-    Pairs of sentences of which none has a prompt are scored whole. TaskError if the task cannot be asked at all.
+    Pairs of sentences of which none has a prompt are scored whole. `bos`: the opening token, if task and model are not
+    to decide. TaskError if the task cannot be asked at all.
     """
     if limit < 1:
         raise TaskError(f"{limit} items cannot be scored; give a --limit of at least 1")
     began = time.monotonic()
     tokenizer = needs_tokenizer(model, task)
-    notes: list[str] = []
+    reading = reading_of(model, task, bos)
+    notes = list(model.notes)
     dropped: Counter[str] = Counter()
     held_out = ""
     if isinstance(task, PooledTask):
         pool = task.pool()
-        examples, notes, dropped = pool.examples, list(pool.notes), Counter(pool.dropped)
+        examples, notes, dropped = pool.examples, [*notes, *pool.notes], Counter(pool.dropped)
     else:
         splits = fitted(task, tokenizer).splits(SplitSizes(), seed)
         examples, held_out = splits.test, splits.held_out
     items = len(examples) + sum(dropped.values())
     if _no_prompts(examples, tokenizer):
         return _sentences(model, task, examples, items, dropped, limit, seed, began)
-    encoded = encode(examples, tokenizer, model.bos_id)
+    encoded = encode(examples, tokenizer, model.bos_id, reading)
     dropped.update(encoded.dropped)
+    notes += encoded.told(notes)
     prompts = encoded.prompts
     chosen = prompts.subset(_drawn(len(prompts), limit, seed))
     answers = full_answers(model, chosen)
@@ -93,11 +106,26 @@ def check_task(model: MaskedTransformer, task: Task, limit: int = 1000, seed: in
         seconds=time.monotonic() - began,
         notes=tuple(notes),
         held_out=held_out,
-        prompts=tuple(
-            {"prompt": e.prompt, "correct": list(e.correct), "wrong": list(e.wrong[:5]), "right": bool(right)}
-            for e, right in zip(chosen.examples[:3], answers.right, strict=False)
-        ),
+        prompts=_shown(chosen, answers.right.tolist(), tokenizer),
+        bos=reading.bos,
     )
+
+
+def _shown(prompts: Prompts, right: list[bool], tokenizer: Any) -> tuple[dict[str, Any], ...]:
+    """The first and the last few as they are asked: each text, and the tokens that the model gets."""
+    places = dict.fromkeys([*range(len(prompts))[:SHOWN], *range(len(prompts))[-SHOWN:]])
+    return tuple(_asked(prompts, place, right[place], tokenizer) for place in places)
+
+
+def _asked(prompts: Prompts, place: int, right: bool, tokenizer: Any) -> dict[str, Any]:
+    example, length = prompts.examples[place], int(prompts.lengths[place])
+    sides = {
+        f"{name}_tokens": [pieces(ids, tokenizer) for ids in prompts.answers(place, name)[:SHOWN]]
+        for name in ("correct", "wrong")
+    }
+    words = {"prompt": example.prompt, "correct": list(example.correct), "wrong": list(example.wrong[:SHOWN])}
+    tokens = {"tokens": pieces(prompts.tokens[place, :length].tolist(), tokenizer), **sides}
+    return words | tokens | {"where": example.where, "right": right}
 
 
 def _drawn(count: int, limit: int, seed: int) -> list[int]:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, wit
 from typing_extensions import TypedDict  # pydantic's, before Python 3.12
 
 from discogp.reading import Flag, Number, Text, Whole, checked
+from discogp.terms import Bos
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: tuple[str, ...] = get_args(State)
@@ -61,6 +62,9 @@ class RunSettings:
     only_known: Flag = True
     device: Text = "cpu"
     method: Text = "discogp"
+    bos: Bos | None = None
+    few_prompts: Flag = False
+    """Whether to search though the prompts are too few for figures that mean something."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from discogp.circuits.artifact import save_circuit
 from discogp.circuits.circuit import Circuit
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.errors import TaskError
 from discogp.evaluation.scorer import Evaluation, evaluate
 from discogp.methods.base import Estimate, Method, get_method
 from discogp.prompts.prepare import TaskData, prepare
+from discogp.runs.adoption import figures
 from discogp.runs.store import RunSettings
 from discogp.search import checkpoint as checkpoints
 from discogp.search.distributed import Processes
@@ -72,7 +74,7 @@ def ready(settings: RunSettings, model: MaskedTransformer | None = None) -> Read
     sizes = SplitSizes(**settings.sizes)
     model = model or load_model(settings.model, device=settings.device)
     resample = config.ablation == "resample"
-    data = prepare(model, task, sizes, config.seed, settings.only_known, need_counterfactual=resample)
+    data = prepare(model, task, sizes, config.seed, settings.only_known, resample, settings.bos)
     return Ready(model, data, method, config)
 
 
@@ -102,6 +104,11 @@ def run_search(
     search = ready(settings, model)
     answered = f"The full model answers {search.data.full_accuracy:.1%} of the prompts rightly"
     yield Stage("prepare", answered, ready=search)
+    if search.data.few and not settings.few_prompts:
+        raise TaskError(
+            f"{search.data.few}; give more prompts, or, to search all the same, --few-prompts (on the page: the switch "
+            "“Few prompts will do”)"
+        )
     config = search.fitting(memory_limit_mb)
     going_on = checkpoint.is_file() if resume is None else resume
     if resume is None and going_on:
@@ -117,8 +124,8 @@ def run_search(
         return
     yield Stage("evaluate", "Evaluating on the test split")
     evaluation = evaluate(model, final.circuit, search.data.test)
-    figures = {"metrics": evaluation.to_json(), **(provenance or {})}
-    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **figures})
+    made = {"d_model": model.config.d_model, **figures(evaluation), **(provenance or {})}
+    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **made})
     save_circuit(circuit, out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)

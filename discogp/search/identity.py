@@ -39,8 +39,8 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _checksum(prompts: Any) -> int:
     total = 0
-    for name in ("tokens", "lengths", "correct", "wrong", "counterfactual"):
-        tensor = getattr(prompts, name)
+    named = [getattr(prompts, name) for name in ("tokens", "lengths", "correct", "wrong", "counterfactual")]
+    for tensor in (*named, prompts.steps and prompts.steps.ids):
         if tensor is not None:
             total = zlib.crc32(tensor.cpu().numpy().tobytes(), total)
     return total

@@ -19,9 +19,10 @@ def paired(prompts: Prompts) -> tuple[Prompts, list[int]]:
     """The prompts with a counterfactual each, and the places of those for which there is none (their own prompt
     stands in for it, so that it must not be used)."""
     tokens = prompts.tokens.clone()
+    lengths = prompts.lengths[: len(prompts)]
     alone: list[int] = []
-    for length in prompts.lengths.unique().tolist():
-        rows = (prompts.lengths == length).nonzero().flatten()
+    for length in lengths.unique().tolist():
+        rows = (lengths == length).nonzero().flatten()
         right, wrong = prompts.correct[rows], prompts.wrong[rows]
         fits = _any_shared(wrong, right) & ~_any_shared(right, right)
         own = prompts.tokens[rows, :length]
@@ -31,7 +32,8 @@ def paired(prompts: Prompts) -> tuple[Prompts, list[int]]:
                 alone.append(row)
                 continue
             common = (own[others] == own[place]).sum(1)
-            tokens[row] = prompts.tokens[rows[others[common.argmax()]]]
+            # The beginnings of the prompt's own answers stay behind it.
+            tokens[prompts.rows_of([row]), :length] = own[others[common.argmax()]]
     return replace(prompts, counterfactual=tokens), sorted(alone)
 
 

@@ -22,6 +22,7 @@ from discogp.tasks.encoded import Prompts, Row
 from discogp.tasks.fitting import has_unknown, unknown_words
 from discogp.tasks.opening import opening
 from discogp.tasks.spacing import runs_on
+from discogp.tasks.token_id import TokenId
 from discogp.terms import Answers, Bos
 
 MULTI_TOKEN = "an answer is more than one token"
@@ -33,6 +34,7 @@ TOO_LONG = "a prompt is longer than the model takes"
 BEYOND = "a token of the prompt or of every answer is beyond the model's vocabulary"
 NO_OTHER = "there is no counterfactual prompt, which resample ablation needs"
 CHAT_REFUSED = "the chat template refuses the messages"
+SETTLED = "an answer is the beginning of all on the other side, so that the likelier one is known beforehand"
 SAME_TOKEN = "a correct and a wrong answer are the same token"
 UNEQUAL = "prompt and counterfactual differ in their number of tokens"
 NO_PREFIX = "the two sentences share no first token, so there is no prompt"
@@ -209,6 +211,8 @@ class _Vocabulary:
     def answer(self, example: Example, answer: str) -> list[int]:
         """The tokens that `answer` is after its prompt; _Unusable if it cannot be read there, or is not to be."""
         prompt = example.prompt
+        if isinstance(answer, TokenId):
+            return self._known([answer.number], answer)
         # Digits may continue a number ("17" + "34"); a letter after a letter only means that the space was forgotten.
         if not example.exact and runs_on(prompt, answer):
             raise _Unusable(GLUED, lambda: f"{answer!r} would run on with the last word")
@@ -221,9 +225,16 @@ class _Vocabulary:
             raise _Unusable(MULTI_TOKEN)
         if self.has_unknown(answer, found):
             raise _Unusable(UNKNOWN_ANSWER, lambda: f"not in the vocabulary: {answer!r}")
-        if self.reading.vocabulary is not None and max(found) >= self.reading.vocabulary:
-            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(found)}")
-        return found
+        return self._known(found, answer)
+
+    def _known(self, ids: list[int], answer: str) -> list[int]:
+        if self.reading.vocabulary is not None and max(ids) >= self.reading.vocabulary:
+            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(ids)}")
+        return ids
+
+    def named(self, answer: str) -> str:
+        """A token that was given by its id, with its text."""
+        return TokenId(answer.number, self.decode([answer.number])) if isinstance(answer, TokenId) else answer
 
     def _apart(self, start: list[int], before: str, answer: str, exact: bool) -> list[int]:
         """The answer's own tokens, where prompt and answer together would be cut elsewhere than between them."""
@@ -264,7 +275,8 @@ def _answers_in_context(examples: Sequence[Example], vocabulary: _Vocabulary) ->
     for example in examples:
         if example.sentences is None:
             before = vocabulary.context(example.prompt)
-            yield from (before + answer for answer in (*example.correct, *example.wrong))
+            answers = (answer for answer in (*example.correct, *example.wrong) if not isinstance(answer, TokenId))
+            yield from (before + answer for answer in answers)
 
 
 def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) -> Row:
@@ -281,7 +293,13 @@ def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) ->
     room = vocabulary.reading.positions
     if room is not None and longest > room:
         raise _Unusable(TOO_LONG, lambda: f"{longest} tokens; the model takes {room}")
-    return Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
+    if any(isinstance(answer, TokenId) for answer in (*example.correct, *example.wrong)):
+        right, other_side = (tuple(map(vocabulary.named, side)) for side in (example.correct, example.wrong))
+        example = replace(example, correct=right, wrong=other_side)
+    row = Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
+    if row.settled is not None:
+        raise _Unusable(SETTLED)
+    return row
 
 
 def _counterfactual(example: Example, length: int, vocabulary: _Vocabulary) -> list[int] | None:

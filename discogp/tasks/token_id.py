@@ -16,10 +16,10 @@ class TokenId(str):
     __slots__ = ("number",)
     number: int
 
-    def __new__(cls, number: int) -> TokenId:
-        """ValueError if no vocabulary has the id."""
+    def __new__(cls, number: int, text: str | None = None) -> TokenId:
+        """`text`: the token's own, once a tokenizer is known. ValueError if no vocabulary has the id."""
         if not 0 <= number <= _LARGEST:
             raise ValueError(f"a token id is a whole number from 0, at most {_LARGEST:,}")
-        made = super().__new__(cls, f"<token {number}>")
+        made = super().__new__(cls, f"<token {number}>" if text is None else text)
         made.number = number
         return made

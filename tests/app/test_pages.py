@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 from app import session
 from app.explore.permalink import encode
 from app.explore.toggles import Toggles
+from app.loader import Loader
 from discogp.circuits.artifact import save_circuit
-from discogp.errors import ConfigError
+from discogp.errors import ConfigError, ModelError
 from discogp.methods.discogp.settings import config_to_dict, preset
 from discogp.runs import RunSettings, RunStore
 from tests.places import ROOT
@@ -71,6 +73,23 @@ def test_the_saved_figures_are_shown_before_and_without_the_model(home):
     settled(test)
     assert "87.5 %" in html(test)
     assert "no-such-model" in text(test), "the page says why the model cannot be run"
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_model_that_is_there_while_the_page_is_drawn_is_not_missed(home, monkeypatch, looks):
+    """However often the page has looked before: without another look, the saved figures would stay for good."""
+
+    class Late(Future):
+        seen = 0
+
+        def done(self) -> bool:
+            self.seen += 1
+            return self.seen > looks
+
+    late: Future = Late()
+    late.set_exception(ModelError("it is there, and broken"))
+    monkeypatch.setattr(Loader, "workbench", lambda *_: late)
+    assert "it is there, and broken" in text(ran(page("explore").run()))
 
 
 def test_no_circuit_at_all(home, monkeypatch, tmp_path):

@@ -51,6 +51,7 @@ SHORT = {
     "discogp evaluate": "",
     "discogp minimality": "",
     "discogp export": "",
+    "discogp import": FEW_PROMPTS,
     "discogp sparsity": "",
     "discogp bench step": "--shape small --repeats 1 --batch 2",
     "tests.benchmarks.searches": f"{FEW_PROMPTS} {FEW_STEPS}",

@@ -23,6 +23,7 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/paths.py": ("tests/test_claims.py", "tests/test_paths.py"),
     "discogp/reading.py": ("tests/test_reading.py",),
     "discogp/runs/": ("tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
+    "discogp/export/": ("tests/export",),
 }
 
 
@@ -203,6 +204,7 @@ _STEP = "tests/methods/discogp/test_edge_step.py"
 _BEST = "tests/methods/discogp/test_best.py"
 _SAMPLING = "tests/methods/discogp/test_sampling.py"
 _MICRO = "tests/methods/discogp/test_micro_batches.py"
+_WHOLE_STEPS = "tests/methods/discogp/test_whole_answer_steps.py"
 _WEIGHTS = "tests/methods/discogp/test_weight_phase.py"
 
 METHOD = _of(
@@ -229,10 +231,15 @@ METHOD = _of(
         "{name: mask for name, mask in kept.items()}",
         "complement of both on the kept weights",
     ),
-    ("edge_phase.py", "folded=self.reversed,", "folded=self.kept,", "complement of both on the kept weights"),
     (
         "edge_phase.py",
-        "replacement=self._replacement(self.reversed, batch),",
+        "self._candidates(self.valid - mask, self.reversed, batch",
+        "self._candidates(self.valid - mask, self.kept, batch",
+        "complement of both on the kept weights",
+    ),
+    (
+        "edge_phase.py",
+        "replacement=self._replacement(folded, batch),",
         "replacement=self._replacement(self.kept, batch),",
         "replacements of other weights",
     ),
@@ -266,6 +273,27 @@ METHOD = _of(
         "self._completeness_weight = self.config.completeness_at(step)",
         "self._completeness_weight = self.config.completeness",
         "λ_c from the first step on",
+    ),
+    (
+        "phase.py",
+        "batch.rows_of(places)",
+        "list(places)",
+        "the full model's answers to other rows",
+        _WHOLE_STEPS,
+    ),
+    (
+        "losses.py",
+        "along_right_answers(kl_divergence(full_log_probs, logits), batch).mean()",
+        "kl_divergence(full_log_probs, logits).mean()",
+        "KL of rows, not of prompts",
+        _WHOLE_STEPS,
+    ),
+    (
+        "estimate.py",
+        "rows = data.train.most_rows(micro_batch)",
+        "rows = micro_batch",
+        "memory of fewer rows than there are",
+        _WHOLE_STEPS,
     ),
     ("losses.py", "- 0.5 * (right + other)).mean()", "- right).mean()", "the complement is taught the task", _STEP),
     ("losses.py", 'if objective in ("kl", "both"):', 'if objective in ("kl",):', "half of the objective", _STEP),
@@ -425,6 +453,7 @@ _READOUT = "tests/evaluation/test_readout.py"
 _IDLE = "tests/evaluation/test_idle_edges.py"
 _COMPLEMENT = "tests/evaluation/test_complement.py"
 _MEASURES = "tests/evaluation/test_measures.py"
+_WHOLE = "tests/evaluation/test_whole_answers.py"
 
 EVALUATION = _of(
     "evaluation",
@@ -518,8 +547,8 @@ EVALUATION = _of(
     ("scorer.py", "n = int(batch.lengths.sum())", "n = len(batch)", "means of batches, not of tokens", _MEASURES),
     (
         "measures.py",
-        "(top_token[:, None] == correct).any(1)",
-        "(top_token[:, None] == correct).all(1)",
+        "(top_token[..., None] == correct).any(-1)",
+        "(top_token[..., None] == correct).all(-1)",
         "several answers",
         _MEASURES,
     ),
@@ -532,6 +561,51 @@ EVALUATION = _of(
         "padding as an answer",
         _MEASURES,
     ),
+    (
+        "candidates.py",
+        "- logits.logsumexp(1, keepdim=True)",
+        "- logits.amax(1, keepdim=True)",
+        "logits added up in log-probabilities' place",
+        _WHOLE,
+    ),
+    ("candidates.py", "said.masked_fill(steps.ids < 0, 0)", "said", "tokens of rows on other ways count", _WHOLE),
+    ("candidates.py", "return sums / (prompts.correct >= 0).sum(1)", "return sums", "KL by answers", _WHOLE),
+    (
+        "candidates.py",
+        "missed = (wanted >= 0) & (wanted != top_token[..., None])",
+        "missed = wanted != top_token[..., None]",
+        "a right answer must say what others say",
+        _WHOLE,
+    ),
+    (
+        "candidates.py",
+        "(prompts.steps.ids[:, : prompts.correct.shape[1]] >= 0).to(of_rows.dtype)",
+        "(prompts.steps.ids >= 0).to(of_rows.dtype)",
+        "KL along wrong answers",
+        _WHOLE,
+    ),
+    ("scorer.py", "top[: len(batch)],", "top[-len(batch) :],", "the likeliest token of other rows", _WHOLE),
+    (
+        "scorer.py",
+        "for batch in (batch.asked for batch in batches):",
+        "for batch in batches:",
+        "means that weigh prompts by their answers",
+        _WHOLE,
+    ),
+    (
+        "toggling.py",
+        "changed |= reading.top_is_right != before.top_is_right",
+        "changed |= reading.correct != before.correct",
+        "another token later in an answer is no change",
+        _WHOLE,
+    ),
+    (
+        "readout.py",
+        "answer_scores((said - total[:, None]).view(k, r, -1), steps)",
+        "answer_scores(said.view(k, r, -1), steps)",
+        "logits in log-probabilities' place",
+        _WHOLE,
+    ),
     ("outcome.py", "top1=float(self.top_is_right.mean())", "top1=float(self.correct.mean())", "figures swapped", _IDLE),
     (
         "positions.py",
@@ -543,11 +617,42 @@ EVALUATION = _of(
 )
 
 _ENCODING = "tests/tasks/test_encoding.py"
+_ENCODED = "tests/tasks/test_encoded.py"
 _GENERATORS = "tests/tasks/test_generators.py"
 _CUSTOM = "tests/tasks/test_custom.py"
+_FORMS = "tests/tasks/test_forms.py"
 
 TASKS = _of(
     "tasks",
+    (
+        "encoded.py",
+        "found.setdefault(tuple(answer[:step])",
+        "found.setdefault(tuple(answer[: step + 1])",
+        "a token read where it has been said",
+        _ENCODED,
+    ),
+    (
+        "encoded.py",
+        "None if other is None else [*other, *start]",
+        "None if other is None else [*row.prompt, *start]",
+        "a prompt as its own counterfactual",
+        _ENCODED,
+    ),
+    ("encoded.py", "rows + 1 + more > size", "rows + 1 > size", "batches beyond the memory", _ENCODED),
+    (
+        "encoded.py",
+        "self.lengths[: len(self)]",
+        "self.lengths[-len(self) :]",
+        "prompts cut by the lengths of other rows",
+        _ENCODED,
+    ),
+    (
+        "counterfactuals.py",
+        "tokens[prompts.rows_of([row]), :length]",
+        "tokens[[row], :length]",
+        "an answer's beginning behind the prompt itself",
+        _ENCODED,
+    ),
     (
         "encoded.py",
         "width = int(lengths.max()) if chosen else 0",
@@ -580,8 +685,8 @@ TASKS = _of(
     ("encoding.py", "if end and ids[-len(end) :] == end:", "if end:", "another context than the prompt's", _ENCODING),
     (
         "encoded.py",
-        "correct=_pad([[ids[0] for ids in row.correct] for row in rows], -1),",
-        "correct=_pad([[ids[0] for ids in row.correct] for row in rows], 0),",
+        "correct=_pad([right for right, _ in answers], -1),",
+        "correct=_pad([right for right, _ in answers], 0),",
         "padding as an answer",
         _ENCODING,
     ),
@@ -693,8 +798,8 @@ TASKS = _of(
     ),
     (
         "from_files/blimp.py",
-        'paired=method == "*")',
-        'paired=method != "*")',
+        'paired=method == "*",',
+        'paired=method != "*",',
         "pairs where the prompt decides nothing",
         "tests/tasks/test_blimp.py",
     ),
@@ -704,6 +809,83 @@ TASKS = _of(
         "if 0 < pattern.find",
         "patterns that begin with the subject",
         "tests/tasks/test_pararel.py",
+    ),
+    (
+        "from_files/lines.py",
+        "self.dropped[reason] += 1",
+        "self.dropped[reason] = 1",
+        "lost rows uncounted",
+        _CUSTOM,
+    ),
+    (
+        "from_files/lines.py",
+        "if len(made) == len(pairs):",
+        "if made:",
+        "of a doubled key, the last one asked",
+        _FORMS,
+    ),
+    (
+        "from_files/facts.py",
+        "for other in objects if other not in right)",
+        "for other in objects if other != right[0])",
+        "right answers that count as wrong",
+        "tests/tasks/test_lre.py",
+    ),
+    (
+        "from_files/lre.py",
+        "known[object_] = None",
+        "known.clear() or known.update({object_: None})",
+        "one of several right answers",
+        "tests/tasks/test_lre.py",
+    ),
+    (
+        "from_files/forms/eap_ig.py",
+        "range(year + 1, _LAST_YEAR + 1)]",
+        "range(year, _LAST_YEAR)]",
+        "the year itself counted as later",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/eap_ig.py",
+        'for column in ("correct_idx", "incorrect_idx"))',
+        'for column in ("incorrect_idx", "correct_idx"))',
+        "right and wrong answers exchanged",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/mib.py",
+        "if answer != right:",
+        "if answer:",
+        "a counterfactual with the same answer",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/mib.py",
+        "enumerate(texts) if place != key]",
+        "enumerate(texts) if place > key]",
+        "choices left out",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/table.py",
+        'used = 1 if "unexpected end" in fields else',
+        'used = 9 if "unexpected end" in fields else',
+        "rows lost after a quotation mark",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/json_table.py",
+        "return bisect_right(self._ends, place) + 1",
+        "return bisect_right(self._ends, place)",
+        "faults named by the wrong line",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/reading.py",
+        "if len(fitting) > 1:",
+        "if len(fitting) > 2:",
+        "one of two meanings chosen unsaid",
+        _FORMS,
     ),
     (
         "from_files/lines.py",
@@ -718,6 +900,7 @@ _GRAPH = "tests/circuits/test_graph.py"
 _ARTIFACT = "tests/circuits/test_artifact.py"
 _CHECKSUMS = "tests/circuits/test_checksums.py"
 _SPARSITY = "tests/circuits/test_sparsity.py"
+_FOREIGN = "tests/circuits/test_foreign.py"
 
 CIRCUITS = _of(
     "circuits",
@@ -774,6 +957,35 @@ CIRCUITS = _of(
         _GRAPH,
     ),
     ("circuit.py", "np.argsort(-self.importance[kept]", "np.argsort(self.importance[kept]", "weakest first", _GRAPH),
+    ("circuit.py", "return np.abs(self.edge_scores)", "return self.edge_scores", "negative ones rank last", _FOREIGN),
+    (
+        "foreign/mib.py",
+        "mask[index] = _flag(entry, name, source)",
+        "mask[index] = _flag(entry, name, source) or True",
+        "every edge of a MIB file is kept",
+        _FOREIGN,
+    ),
+    (
+        "foreign/names.py",
+        'source, reader = (first, second) if first.role == "source" else (second, first)',
+        "source, reader = first, second",
+        "ACDC's edges turned round",
+        _FOREIGN,
+    ),
+    (
+        "foreign/reading.py",
+        "if graph is None or circuit.graph == graph:",
+        "if graph is None or circuit.graph != graph:",
+        "a circuit of another model",
+        _FOREIGN,
+    ),
+    (
+        "foreign/edge_lists.py",
+        "scores = np.full(graph.n_edges, min(0.0,",
+        "scores = np.full(graph.n_edges, max(0.0,",
+        "edges that are not listed rank first",
+        _FOREIGN,
+    ),
     (
         "circuit.py",
         "return (kept + self.unmasked_weights) / max(",
@@ -856,4 +1068,25 @@ SAFETY = [
     )
 ]
 
-FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *SAFETY)
+_FIGURES = "tests/export/test_figures.py"
+
+EXPORT = _of(
+    "export",
+    (
+        "facts.py",
+        '"edited": measured.edited if measured else None,',
+        '"edited": whole.get("circuit"),',
+        "the original's figures beneath an edited picture",
+        _FIGURES,
+    ),
+    (
+        "base.py",
+        'made.pop("metrics", None)',
+        'made.get("metrics", None)',
+        "the original's figures in the data of an edit",
+        _FIGURES,
+    ),
+    ("facts.py", 'options += ["--score"] if scored else []', "options += []", "another export than this one", _FIGURES),
+)
+
+FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS, *SAFETY, *EXPORT)

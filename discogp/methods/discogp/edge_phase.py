@@ -22,9 +22,10 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import apply_weight_masks, edge_matrix, edge_vector
 from discogp.engine.replacement import Replacement
 from discogp.engine.workspace import Workspace
+from discogp.evaluation.candidates import Candidates, places
 from discogp.evaluation.scorer import mean_replacement
-from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
-from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw, parts
+from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss, task_cross_entropy
+from discogp.methods.discogp.phase import Losses, Phase, Rows, Thresholded, adamw, parts
 from discogp.methods.discogp.sampling import sample
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.tasks.encoded import Prompts
@@ -35,14 +36,6 @@ _ATTRIBUTION_KEEP = (1.0, 0.97, 0.93, 0.88, 0.8)
 _ATTRIBUTION_PROMPTS = 16
 
 Result = TypeVar("Result")
-
-
-def candidates(batch: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-    """(token ids [b, C+W], places of the right ones [b, C], of the wrong ones [b, W]); −1 is padding in the latter."""
-    n_right, n_wrong = batch.correct.shape[1], batch.wrong.shape[1]
-    ids = torch.cat([batch.correct, batch.wrong], 1)
-    places = torch.arange(n_right + n_wrong, device=ids.device).expand_as(ids).masked_fill(ids < 0, -1)
-    return ids.clamp_min(0), places[:, :n_right], places[:, n_right:]
 
 
 class EdgePhase(Phase):
@@ -102,7 +95,7 @@ class EdgePhase(Phase):
             drawn = torch.rand(self.valid.shape, generator=self.generator, device=self.valid.device)
             mask = (drawn < keep).float() * self.valid
 
-            def run(part: Prompts, _: slice, workspace: Workspace, mask: Tensor = mask) -> Tensor:
+            def run(part: Prompts, _: Rows, workspace: Workspace, mask: Tensor = mask) -> Tensor:
                 leaf = mask.clone().requires_grad_()
                 full = self.model.logits(part.tokens, part.last).log_softmax(-1)
                 loss = self._faithfulness(leaf, part, full, workspace) * (len(part) / len(batch))
@@ -123,35 +116,37 @@ class EdgePhase(Phase):
     def _faithfulness(
         self, mask: Tensor, batch: Prompts, full_log_probs: Tensor | None, workspace: Workspace
     ) -> Tensor:
-        ids, right, wrong = candidates(batch)
-        task_only = self.objective == "task"
-        logits = self.model.masked(
+        if self.objective == "task":
+            said = self._candidates(mask, self.kept, batch, workspace)
+            return task_cross_entropy(said.scores, said.correct, said.wrong)
+        logits = self._logits(mask, self.kept, batch, workspace)
+        return faithfulness_loss(logits, full_log_probs, batch, self.objective)
+
+    def _completeness(self, mask: Tensor, batch: Prompts, workspace: Workspace) -> Tensor:
+        said = self._candidates(self.valid - mask, self.reversed, batch, workspace)
+        return completeness_loss(said.scores, said.correct, said.wrong)
+
+    def _candidates(self, mask: Tensor, folded: FoldedWeights, batch: Prompts, workspace: Workspace) -> Candidates:
+        """The candidates' scores alone. A log-probability takes the whole vocabulary, a token's logit does not."""
+        if batch.steps is not None:
+            return Candidates.of(self._logits(mask, folded, batch, workspace), batch)
+        ids = torch.cat([batch.correct, batch.wrong], 1).clamp_min(0)
+        return Candidates(self._logits(mask, folded, batch, workspace, ids), *places(batch))
+
+    def _logits(
+        self, mask: Tensor, folded: FoldedWeights, batch: Prompts, workspace: Workspace, ids: Tensor | None = None
+    ) -> Tensor:
+        """[r, V] at every row's last position, or of the token ids [b, C] alone."""
+        return self.model.masked(
             batch.tokens,
             mask,
             last=batch.last,
-            replacement=self._replacement(self.kept, batch),
-            folded=self.kept,
-            candidates=ids if task_only else None,
-            workspace=workspace,
-            recompute=self.recompute,
-        )
-        if task_only:
-            return faithfulness_loss(logits, None, right, wrong, "task")
-        return faithfulness_loss(logits, full_log_probs, batch.correct, batch.wrong, self.objective)
-
-    def _completeness(self, mask: Tensor, batch: Prompts, workspace: Workspace) -> Tensor:
-        ids, right, wrong = candidates(batch)
-        logits = self.model.masked(
-            batch.tokens,
-            self.valid - mask,
-            last=batch.last,
-            replacement=self._replacement(self.reversed, batch),
-            folded=self.reversed,
+            replacement=self._replacement(folded, batch),
+            folded=folded,
             candidates=ids,
             workspace=workspace,
             recompute=self.recompute,
         )
-        return completeness_loss(logits, right, wrong)
 
     def begin(self, step: int) -> None:
         drawn = sample(self.logits.detach(), self.config.temperature, self.config.noise_at(step), self.generator)
@@ -161,7 +156,7 @@ class EdgePhase(Phase):
         self._completeness_weight = self.config.completeness_at(step)
 
     def _in_lanes(
-        self, batch: Prompts, run: Callable[[Prompts, slice, Workspace], Result]
+        self, batch: Prompts, run: Callable[[Prompts, Rows, Workspace], Result]
     ) -> list[tuple[float, Result]]:
         """`run` on parts of a batch side by side, each with a workspace of its own: (share of the batch, result)."""
         lanes = list(zip(parts(batch, -(-len(batch) // self.lanes.n)), self.workspaces, strict=False))
@@ -169,8 +164,8 @@ class EdgePhase(Phase):
         return [(len(part) / len(batch), result) for ((part, _), _), result in zip(lanes, found, strict=True)]
 
     def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
-        def run(part: Prompts, places: slice, workspace: Workspace) -> tuple[Losses, Tensor]:
-            known = None if full_log_probs is None else full_log_probs[places]
+        def run(part: Prompts, rows: Rows, workspace: Workspace) -> tuple[Losses, Tensor]:
+            known = None if full_log_probs is None else full_log_probs[rows]
             return self._passes(part, known, share * len(part) / len(batch), workspace)
 
         losses = Losses.none(batch.tokens.device)

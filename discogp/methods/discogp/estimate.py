@@ -114,20 +114,22 @@ def _evaluation_seconds(evaluator: Evaluator, phase: Phase, model: MaskedTransfo
 def _parts(model: MaskedTransformer, data: TaskData, config: SearchConfig, micro_batch: int) -> dict[str, float]:
     """Bytes by part, of the phase that takes more. What one step or one evaluation has freed serves the next."""
     length = data.train.tokens.shape[1]
-    one = (model, micro_batch, length, config)
+    rows = data.train.most_rows(micro_batch)
+    whole = config.objective != "task" or data.train.steps is not None
+    one = (model, rows, length, config, whole)
     phases: list[dict[str, float]] = []
     if config.mask != "edges":
         phases.append({"masks": _weight_masks(model, config), "passing": _plain_step(*one)})
     if config.mask != "weights":
         folded = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * _element(model, config)
-        phases.append({"masks": folded, "buffers": _edge_buffers(*one), "passing": _edge_step(*one)})
+        phases.append({"masks": folded, "buffers": _edge_buffers(*one[:4]), "passing": _edge_step(*one)})
     for phase in phases:
         if config.precision == "bf16":
             # The copy of the model that is searched, plain and folded.
             phase["masks"] += 2 * (model.weights.n_params + model.weights.n_maskable_params)
         phase["passing"] = max(phase["passing"], _evaluation(model, data, config))
         if config.objective != "task":
-            phase["full model's answers"] = len(data.train) * model.config.d_vocab * 4
+            phase["full model's answers"] = data.train.n_rows * model.config.d_vocab * 4
     largest = max(phases, key=lambda phase: sum(phase.values()))
     return {name: value / MB for name, value in largest.items()}
 
@@ -142,27 +144,27 @@ def _weight_masks(model: MaskedTransformer, config: SearchConfig) -> float:
     return units.n_units * 17 + sum(covered.weight.numel() for covered in units.carriers()) * _element(model, config)
 
 
-def _edge_buffers(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
+def _edge_buffers(model: MaskedTransformer, rows: int, length: int, config: SearchConfig) -> float:
     """The masked pass's workspaces, which stay."""
     graph, wide = model.graph, model.graph.readers_per_layer
     inputs = wide if config.recompute else (graph.n_layers - 1) * wide + 2 * graph.n_heads
-    rows = 3 * graph.n_sources + inputs + 2 * wide
-    return _element(model, config) * rows * prompts * length * model.config.d_model
+    vectors = 3 * graph.n_sources + inputs + 2 * wide
+    return _element(model, config) * vectors * rows * length * model.config.d_model
 
 
-def _edge_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
+def _edge_step(model: MaskedTransformer, rows: int, length: int, config: SearchConfig, whole: bool) -> float:
     """What autograd keeps of every block, and counterfactuals' outputs."""
-    shape, n = model.config, prompts * length
+    shape, n = model.config, rows * length
     other = model.graph.n_sources * shape.d_model if config.ablation == "resample" else 0
     kept = _element(model, config) * n * (shape.n_layers * _kept_by_a_block(shape) + other)
-    return kept + _losses(shape, prompts, config)
+    return kept + _losses(shape, rows, whole)
 
 
-def _plain_step(model: MaskedTransformer, prompts: int, length: int, config: SearchConfig) -> float:
+def _plain_step(model: MaskedTransformer, rows: int, length: int, config: SearchConfig, whole: bool) -> float:
     shape = model.config
     blocks = 1 if config.recompute else shape.n_layers
     kept = blocks * (_kept_by_a_block(shape) + 4 * shape.d_model) + shape.n_layers * shape.d_model
-    return _element(model, config) * prompts * length * kept + _losses(shape, prompts, config)
+    return _element(model, config) * rows * length * kept + _losses(shape, rows, whole)
 
 
 def _kept_by_a_block(shape: ModelConfig) -> int:
@@ -171,8 +173,9 @@ def _kept_by_a_block(shape: ModelConfig) -> int:
     return attention + shape.d_mlp * (4 if shape.gated else 2) + shape.d_model
 
 
-def _losses(shape: ModelConfig, prompts: int, config: SearchConfig) -> float:
-    return 0 if config.objective == "task" else 4 * _LOGIT_COPIES * prompts * shape.d_vocab
+def _losses(shape: ModelConfig, rows: int, whole: bool) -> float:
+    """`whole`: whether a loss needs the vocabulary and not the candidates alone."""
+    return 4 * _LOGIT_COPIES * rows * shape.d_vocab if whole else 0
 
 
 def _evaluation(model: MaskedTransformer, data: TaskData, config: SearchConfig) -> float:

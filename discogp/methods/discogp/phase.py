@@ -21,6 +21,9 @@ from torch import Tensor
 from discogp.methods.discogp.settings import PhaseConfig
 from discogp.tasks.encoded import Prompts
 
+Rows = slice | list[int]
+"""Some of the rows of a batch."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -78,7 +81,7 @@ class Phase(ABC):
     def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
         """Kept and complement pass on a part of the batch; adds `share` (0–1) of its gradients. The part's losses.
 
-        `full_log_probs` [b, V]: the full model's, where the objective needs them.
+        `full_log_probs` [r, V]: the full model's on the batch's rows, where the objective needs them.
         """
 
     @abstractmethod
@@ -117,9 +120,9 @@ class Phase(ABC):
         self.begin(step)
         total = of or len(batch)
         losses = Losses.none(batch.tokens.device)
-        for part, places in parts(batch, self.micro_batch):
+        for part, rows in parts(batch, self.micro_batch):
             share = len(part) / total
-            known = None if full_log_probs is None else full_log_probs[places]
+            known = None if full_log_probs is None else full_log_probs[rows]
             losses = losses + self.accumulate(part, known, share).scaled(share)
         figures = torch.stack([losses.faithfulness, losses.completeness])
         reduce([*self.gradients(), figures])
@@ -128,13 +131,16 @@ class Phase(ABC):
         return StepReport(faithfulness, completeness, density)
 
 
-def parts(batch: Prompts, size: int) -> Iterator[tuple[Prompts, slice]]:
-    """Consecutive parts of at most `size` prompts (0: all in one), and their places in the batch; none of none."""
+def parts(batch: Prompts, size: int) -> Iterator[tuple[Prompts, Rows]]:
+    """Consecutive parts of at most `size` prompts (0: all in one), and their rows in the batch; none of none."""
     step = size or max(len(batch), 1)
     for start in range(0, len(batch), step):
-        places = slice(start, min(start + step, len(batch)))
-        whole = places == slice(0, len(batch))
-        yield (batch if whole else batch.subset(range(places.start, places.stop))), places
+        places = range(start, min(start + step, len(batch)))
+        if len(places) == len(batch):
+            yield batch, slice(None)
+        else:
+            rows = slice(start, places.stop) if batch.steps is None else batch.rows_of(places)
+            yield batch.subset(places), rows
 
 
 def adamw(parameters: list[Tensor], config: PhaseConfig) -> torch.optim.AdamW:

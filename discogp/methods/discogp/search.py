@@ -149,7 +149,7 @@ class Search:
                 return
             chosen = order.draw()
             mine = self.processes.part(chosen)
-            known = None if self.full_log_probs is None else self.full_log_probs[mine]
+            known = None if self.full_log_probs is None else self.full_log_probs[self.train.rows_of(mine)]
             report = phase.step(self.train.subset(mine), known, step, self.processes.add_up, of=len(chosen))
             self.done += 1
             validation = self._validate(phase, best) if step + 1 in evaluate_at else None
@@ -210,6 +210,6 @@ def _losses(report: StepReport) -> dict[str, float]:
 
 
 def _full_log_probs(model: MaskedTransformer, prompts: Prompts) -> Tensor:
-    """[n, V] of the unmasked model. In fixed batches, since another batch would be rounded otherwise."""
-    batches = prompts.batches(_FULL_MODEL_BATCH)
-    return torch.cat([model.logits(batch.tokens, batch.last).log_softmax(-1) for batch in batches])
+    """[r, V] of the unmasked model. In fixed batches, since another batch would be rounded otherwise."""
+    batches = prompts.row_batches(_FULL_MODEL_BATCH)
+    return torch.cat([model.logits(tokens, last).log_softmax(-1) for tokens, last in batches])

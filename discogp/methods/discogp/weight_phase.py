@@ -21,6 +21,7 @@ from torch import Tensor
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import with_weights
 from discogp.engine.plain import plain_forward
+from discogp.evaluation.candidates import Candidates
 from discogp.methods.discogp.draws import UniformDraws
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
 from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw
@@ -86,13 +87,14 @@ class WeightPhase(Phase):
 
     def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
         logits = plain_forward(self._weights, batch.tokens, batch.last, recompute=self.recompute)
-        faithful = faithfulness_loss(logits, full_log_probs, batch.correct, batch.wrong, self.objective)
+        faithful = faithfulness_loss(logits, full_log_probs, batch, self.objective)
         (share * faithful).backward()
         complete = torch.zeros_like(faithful)
         if self._completeness > 0:
             self._reverse()
             logits = plain_forward(self._weights, batch.tokens, batch.last, recompute=self.recompute)
-            complete = completeness_loss(logits, batch.correct, batch.wrong)
+            said = Candidates.of(logits, batch)
+            complete = completeness_loss(said.scores, said.correct, said.wrong)
             # Here a weight counts 1 − m times, so its gradient has the other sign.
             (-share * self._completeness * complete).backward()
             self._reverse()

@@ -17,9 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from discogp.errors import TaskError
+from discogp.paths import user_path
 from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.tasks.from_files.facts import split_facts
 from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines, texts_of
-from discogp.tasks.from_files.pool import Pool, split_pool
+from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
 
 RELATIONS: Mapping[str, str] = {
@@ -74,7 +76,7 @@ class PararelRelation:
     def pool(self) -> Pool:
         """See `PooledTask.pool`."""
         file = f"{self.relation}.jsonl"
-        given = Path(self.data).expanduser() if self.data is not None else None
+        given = user_path(self.data, TaskError) if self.data is not None else None
         # Given the file of facts itself, its patterns lie where PARAREL has them, two folders beside.
         folder = given.resolve().parent.parent if given is not None and given.is_file() else given
         facts = published_file("pararel", f"trex_lms_vocab/{file}", given)
@@ -99,12 +101,11 @@ class PararelRelation:
             )
         repeats = len(rows) - len(distinct)
         dropped = problems.dropped + Counter({REPEATED: repeats})
-        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True)
+        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True, files=(facts, patterns))
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
-        families = ((lambda e: e.prompt, "No subject is in more than one split; answers are."),)
-        return split_pool(self.name, examples, families, sizes, seed)
+        return split_facts(self.name, examples, sizes, seed)
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""

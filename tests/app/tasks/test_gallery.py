@@ -50,8 +50,14 @@ def test_a_check_is_made_once_and_again_when_the_file_has_changed() -> None:
 )
 def test_uploads_stay_in_their_folder(home: Path, name: str, kept: str) -> None:
     place = Path(gallery.keep_upload(name, b"prompt,correct,wrong\n"))
-    assert place == home / "tasks" / kept
+    assert (place.parent.parent, place.name) == (home / "tasks", kept)
     assert place.read_bytes() == b"prompt,correct,wrong\n"
+
+
+def test_another_file_of_the_same_name_does_not_replace_the_first(home: Path) -> None:
+    first, second = (Path(gallery.keep_upload("prompts.csv", content)) for content in (b"first", b"second"))
+    assert (first.read_bytes(), second.read_bytes()) == (b"first", b"second")
+    assert gallery.keep_upload("prompts.csv", b"first") == str(first)
 
 
 def test_a_huge_upload_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_the_update_is_that_of_autograd_through_one_relaxed_sample(
         return plain_forward(apply_weight_masks(model.weights, masks), batch.tokens, batch.last)
 
     full = full_log_probs(model, batch)
-    faithful = faithfulness_loss(run(mask), full, batch.correct, batch.wrong, "both")
+    faithful = faithfulness_loss(run(mask), full, batch, "both")
     complete = completeness_loss(run(1 - mask), batch.correct, batch.wrong)
     searched = {one.name: one for one in units.covered}
     sizes = torch.zeros(units.n_units)
@@ -106,7 +106,7 @@ def test_mask_gradients_are_finite_differences(model: MaskedTransformer) -> None
         masks = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
         others = {name: 1 - mask for name, mask in masks.items()}
         run = (plain_forward(apply_weight_masks(exact, m), batch.tokens, batch.last) for m in (masks, others))
-        faithful = faithfulness_loss(next(run), full.double(), batch.correct, batch.wrong, "both")
+        faithful = faithfulness_loss(next(run), full.double(), batch, "both")
         complete = completeness_loss(next(run), batch.correct, batch.wrong)
         return float(faithful + search.weights.completeness * complete)
 
