@@ -105,7 +105,7 @@ def _follow(run_id: str, was_live: bool) -> None:
             st.markdown(BADGES[run.state], width="content")
             st.markdown(f"**{plain(title(run))}**", width="stretch")
             if run.live and st.button("Cancel", icon=":material/stop_circle:", key="cancel_run"):
-                cancel(store, run_id)
+                cancel_run(store, run_id)
                 st.rerun()
             if store.can_continue(run) and st.button("Continue", icon=":material/resume:", key="continue_run"):
                 continue_run(store, run_id)
@@ -122,6 +122,14 @@ def _follow(run_id: str, was_live: bool) -> None:
             st.plotly_chart(charts.curves(events), key="curves", config={"displayModeBar": False})
             if st.toggle("Show the loss", key="show_loss"):
                 st.plotly_chart(charts.losses(events), key="losses", config={"displayModeBar": False})
+
+
+def cancel_run(store: RunStore, run_id: str) -> None:
+    """Stop a run; what prevents it is left as a notice."""
+    try:
+        cancel(store, run_id)
+    except (ArtifactError, OSError) as error:
+        session.leave_notice(str(error))
 
 
 def continue_run(store: RunStore, run_id: str) -> None:

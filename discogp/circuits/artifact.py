@@ -39,7 +39,7 @@ from discogp.circuits.foreign.reading import read_circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.circuits.schema import Document
 from discogp.errors import ArtifactError
-from discogp.paths import replaced_folder
+from discogp.paths import check_writable, replaced_folder
 
 __all__ = ["circuit_from_json", "circuit_to_json", "load_circuit", "save_circuit"]
 
@@ -118,7 +118,8 @@ def _open_folder(path: Path) -> Circuit:
 
 
 def check_replaceable(target: Path) -> None:
-    """ArtifactError unless `save_circuit` may write there: nothing yet, an empty folder, or another circuit."""
+    """ArtifactError unless `save_circuit` can and may write there: nothing yet, an empty folder, or another circuit."""
+    check_writable(target)
     try:
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             raise ArtifactError(f"{target} is in the way and is not a circuit folder; choose another name")

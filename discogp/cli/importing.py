@@ -9,6 +9,7 @@ from typing import Any
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
+from discogp.paths import claimed
 
 
 def add_to(commands: Any) -> None:
@@ -32,7 +33,15 @@ def add_to(commands: Any) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from discogp.circuits.artifact import check_replaceable, load_circuit, save_circuit
+    from discogp.circuits.artifact import check_replaceable
+
+    check_replaceable(options.out)  # before a model is loaded
+    with claimed(options.out):
+        _read_and_save(options)
+
+
+def _read_and_save(options: argparse.Namespace) -> None:
+    from discogp.circuits.artifact import load_circuit, save_circuit
     from discogp.circuits.foreign import reading
     from discogp.cli.circuits import table
     from discogp.engine.masked_transformer import load_model
@@ -40,7 +49,6 @@ def _import(options: argparse.Namespace) -> None:
     from discogp.runs.adoption import adopt, of_model
     from discogp.tasks import SplitSizes
 
-    check_replaceable(options.out)  # before a model is loaded
     if not options.file.is_file():
         load_circuit(options.file)  # a circuit folder can be opened as it is; says what is missing otherwise
         raise ConfigError(f"{options.file} is a circuit folder already; nothing to import")
@@ -50,7 +58,7 @@ def _import(options: argparse.Namespace) -> None:
         raise ConfigError(f"{options.file}: {why} (--edges N or --threshold X)")
     circuit = reading.keep(circuit, options.edges, options.threshold)
     check_fits(model, circuit)
-    messages = list(reading.notes(circuit))
+    messages = [*circuit.notes, *reading.notes(circuit)]
     result: dict[str, Any] = {"n_edges": circuit.n_edges, "edge_density": circuit.edge_density}
     if (named := named_task(options)) is None:
         circuit = of_model(circuit, model)
