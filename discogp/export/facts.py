@@ -95,9 +95,9 @@ def facts(circuit: Circuit, off: frozenset[str], measured: Measured | None, agai
     if off:
         words["edited"] = edit_in_words(circuit, off, measured)
     elif made.get("switched_off"):
-        words["edited"] = "before it was saved, " + _count(len(list(made["switched_off"]))) + " off"
+        words["edited"] = "before it was saved, without what its provenance names as switched_off"
     if made.get("created"):
-        words["found"] = str(made["created"])[:10]
+        words["made"] = str(made["created"])[:10]
     words["exported"] = datetime.now(UTC).date().isoformat()
     words["version"] = f"DiscoGP Explorer {versions()['discogp-explorer']}"
     words["again"] = again

@@ -176,6 +176,15 @@ def test_the_command_line_scores_what_is_left(tmp_path, capsys) -> None:
     assert "a77.h1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", [5, "x" * 5000, [[]], {"circuit": 5, "file": {}}, None, -1.5])
+def test_nonsense_in_the_provenance_of_a_strangers_file_is_no_crash(circuit: Circuit, value) -> None:
+    keys = ("model", "task", "metrics", "split", "created", "imported_from", "switched_off", "d_model", "score_kind")
+    strange = replace(circuit, provenance=dict.fromkeys(keys, value))
+    for format in TEXTS:
+        assert render(strange, format)
+        assert render(strange, format, off=circuit.edges[:2], measured=EDITED)
+
+
 # --- numbers ----------------------------------------------------------------------------------------------
 
 
