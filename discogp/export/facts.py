@@ -71,11 +71,11 @@ def prompts_behind(circuit: Circuit, measured: Measured | None) -> str:
     whole = measured.parts() if measured else saved if isinstance(saved, Mapping) else {}
     part = whole.get("circuit", whole)
     n = part.get("n") if isinstance(part, Mapping) else None
-    if not isinstance(n, int):
+    if not figures_in(whole, PARTS):
         return NOT_COMPUTED
     # What is saved with a circuit has always been of the test split.
     split = measured.split if measured else str(circuit.provenance.get("split", "test"))
-    return f"{n} prompts of the {split} split"
+    return f"{n if isinstance(n, int) else 'an unknown number of'} prompts of the {split} split"
 
 
 def facts(circuit: Circuit, off: frozenset[str], measured: Measured | None, again: str) -> dict[str, str]:

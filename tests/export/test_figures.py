@@ -176,6 +176,11 @@ def test_the_command_line_scores_what_is_left(tmp_path, capsys) -> None:
     assert "a77.h1" in capsys.readouterr().err
 
 
+def test_figures_of_an_unknown_number_of_prompts(circuit: Circuit) -> None:
+    old = replace(circuit, provenance={"metrics": {"circuit": {"accuracy": 0.5}}})
+    assert "an unknown number of prompts of the test split" in render(old, "svg").decode()
+
+
 @pytest.mark.parametrize("value", [5, "x" * 5000, [[]], {"circuit": 5, "file": {}}, None, -1.5])
 def test_nonsense_in_the_provenance_of_a_strangers_file_is_no_crash(circuit: Circuit, value) -> None:
     keys = ("model", "task", "metrics", "split", "created", "imported_from", "switched_off", "d_model", "score_kind")
