@@ -70,6 +70,7 @@ def test_a_picture_of_an_edit_shows_the_edits_figures_and_the_originals_under_th
     (original,) = [line for line in lines if "original circuit, nothing off 0.951" in line]
     assert "complement of the original 0.511" in original
     assert "KL 0.25 nats" in original
+    assert lines[-1].endswith("--score")  # without which the command would give an export without figures
     assert not [line for line in lines if re.search(r"(?<!edited )(?<!original )circuit 0\.", line)]
 
 
