@@ -6,7 +6,6 @@ In a mask, 1 (True) keeps the edge, 0 replaces what it carries by the ablation's
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discogp.circuits.graph import ComputationGraph, Edge
-from discogp.circuits.networks import from_network, to_networkx, to_pyvis
+from discogp.circuits.networks import from_network, provenance_of, to_networkx, to_pyvis
 from discogp.errors import ConfigError, GraphError
 from discogp.terms import Ablation, Searched
 
@@ -176,9 +175,7 @@ class Circuit:
         An edge that is not in it is off and ranks below every one that is. ArtifactError for edges that are none.
         """
         graph, listed, attributes = from_network(network)
-        provenance = attributes.get("provenance", {})
-        if isinstance(provenance, str):
-            provenance = json.loads(provenance)
+        provenance = provenance_of(attributes)
         mask = np.zeros(graph.n_edges, dtype=bool)
         mask[list(listed)] = True
         given = {index: score for index, score in listed.items() if score is not None}

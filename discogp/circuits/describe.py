@@ -29,7 +29,9 @@ def describe(circuit: Circuit) -> str:
     parts = [str(circuit.provenance[key]) for key in ("model", "task") if circuit.provenance.get(key)]
     # A model may be a path; its last part is its name.
     parts[:1] = [parts[0].rstrip("/").rpartition("/")[2] or parts[0]] if parts else []
-    return " · ".join(parts) or "Circuit"
+    origin = circuit.provenance.get("imported_from")
+    file = origin.get("file") if isinstance(origin, Mapping) else None
+    return " · ".join(parts) or (str(file) if file else "Circuit")
 
 
 def summary(circuit: Circuit, n_shown: int) -> str:

@@ -58,10 +58,7 @@ def to_networkx(
 
 def _flat(about: Mapping[str, Any]) -> dict[str, str]:
     """Texts only, which every file of a graph can hold."""
-    return {
-        name: value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True)
-        for name, value in about.items()
-    }
+    return {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in about.items()}
 
 
 def to_pyvis(network: nx.MultiDiGraph[str], **options: Any) -> Any:
@@ -114,6 +111,16 @@ def from_network(network: Any) -> tuple[ComputationGraph, dict[int, float | None
             raise ArtifactError(f"the score of {graph.edges[index].name} is {str(score)[:40]}; it must be finite")
         listed[index] = score
     return graph, listed, attributes
+
+
+def provenance_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance that stands on a graph, as JSON or as it is; empty without one. ArtifactError if it is neither."""
+    found = attributes.get("provenance", {})
+    try:
+        found = json.loads(found) if isinstance(found, str) else found
+        return dict(found)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"the graph's provenance is no JSON object: {str(error)[:80]}") from error
 
 
 def _edges(network: Any) -> Iterator[tuple[list[str], Any]]:

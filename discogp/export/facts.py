@@ -71,11 +71,11 @@ def prompts_behind(circuit: Circuit, measured: Measured | None) -> str:
     whole = measured.parts() if measured else saved if isinstance(saved, Mapping) else {}
     part = whole.get("circuit", whole)
     n = part.get("n") if isinstance(part, Mapping) else None
-    if not isinstance(n, int):
+    if not figures_in(whole, PARTS):
         return NOT_COMPUTED
     # What is saved with a circuit has always been of the test split.
     split = measured.split if measured else str(circuit.provenance.get("split", "test"))
-    return f"{n} prompts of the {split} split"
+    return f"{n if isinstance(n, int) else 'an unknown number of'} prompts of the {split} split"
 
 
 def facts(circuit: Circuit, off: frozenset[str], measured: Measured | None, again: str) -> dict[str, str]:
@@ -95,9 +95,9 @@ def facts(circuit: Circuit, off: frozenset[str], measured: Measured | None, agai
     if off:
         words["edited"] = edit_in_words(circuit, off, measured)
     elif made.get("switched_off"):
-        words["edited"] = "before it was saved, " + _count(len(list(made["switched_off"]))) + " off"
+        words["edited"] = "before it was saved, without what its provenance names as switched_off"
     if made.get("created"):
-        words["found"] = str(made["created"])[:10]
+        words["made"] = str(made["created"])[:10]
     words["exported"] = datetime.now(UTC).date().isoformat()
     words["version"] = f"DiscoGP Explorer {versions()['discogp-explorer']}"
     words["again"] = again

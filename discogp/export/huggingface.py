@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ArtifactError, ConfigError
+from discogp.export.facts import facts
 from discogp.paths import check_writable, replaced_folder
 
 if TYPE_CHECKING:
@@ -112,7 +113,13 @@ def _addresses(opened: Opened, parameters: Mapping[str, Tensor]) -> Iterator[tup
 def _write(opened: Opened, circuit: Circuit, target: Path) -> Path:
     from discogp.models.load_errors import quiet
 
-    note = {"model": opened.name, "weight_density": circuit.weight_density, "task": circuit.provenance.get("task")}
+    about = facts(circuit, frozenset(), None, "python -m discogp export CIRCUIT --format hf --out FOLDER")
+    note = {
+        "model": opened.name,
+        "weight_density": circuit.weight_density,
+        "task": circuit.provenance.get("task"),
+        "about": about,
+    }
     try:
         with replaced_folder(target) as staging:
             with quiet():

@@ -155,7 +155,7 @@ def test_a_file_that_is_no_circuit_is_told_and_loses_nothing(visit, tmp_path):
 def test_a_circuit_of_another_program_is_scored_and_opened(visit, tmp_path):
     visit.open()
     visit.graph_drawn()
-    visit.figures_computed()
+    visit.figures_computed(180_000)
     known = visit.row("circuit")
     visit.page.get_by_role("button", name="Export").click()
     (tmp_path / "theirs.json").write_bytes(download(visit, "Circuit (MIB / EAP-IG JSON)"))

@@ -13,6 +13,7 @@ import pytest
 
 from discogp.circuits.artifact import load_circuit
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.describe import describe
 from discogp.circuits.foreign.edge_lists import edge_list
 from discogp.circuits.foreign.mib import mib_document
 from discogp.circuits.foreign.reading import keep, read_circuit, undecided
@@ -68,7 +69,7 @@ def test_the_real_circuit_of_gpt2_comes_in_and_goes_out_key_by_key(tmp_path: Pat
     assert set(ours["edges"]) == set(theirs["edges"])
     for name, entry in theirs["edges"].items():
         assert ours["edges"][name]["in_graph"] is entry["in_graph"]
-        assert abs(ours["edges"][name]["score"] - entry["score"]) < 1e-6
+        assert ours["edges"][name]["score"] == entry["score"]
     (tmp_path / "again.json").write_text(json.dumps(ours))
     again = load_circuit(tmp_path / "again.json")
     np.testing.assert_array_equal(again.edge_scores, circuit.edge_scores)
@@ -87,6 +88,7 @@ def test_where_a_circuit_is_from_is_told() -> None:
     origin = read_circuit(content, "some/folder/c.json").provenance["imported_from"]
     assert origin["file"] == "c.json"
     assert origin["form"] == "MIB / EAP-IG JSON"
+    assert describe(read_circuit(content, "some/folder/c.json")) == "c.json"
     assert origin["sha256"] == hashlib.sha256(content).hexdigest()
 
 

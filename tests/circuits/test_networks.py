@@ -106,6 +106,11 @@ def test_pyvis_draws_it(example: Circuit) -> None:
 def test_what_is_no_graph_of_ours_is_refused() -> None:
     with pytest.raises(ArtifactError, match="how many layers"):
         Circuit.from_networkx(nx.MultiDiGraph())
+    for provenance in ("{", "5", 5):
+        network = Circuit.from_edges(GRAPH, ["m0->logits"]).to_networkx()
+        network.graph["provenance"] = provenance
+        with pytest.raises(ArtifactError, match="provenance"):
+            Circuit.from_networkx(network)
     network = Circuit.from_edges(GRAPH, ["m0->logits"]).to_networkx()
     network.add_edge("m0", "m9", key="m0->m9")
     with pytest.raises(ArtifactError, match="m0->m9"):

@@ -70,6 +70,7 @@ def test_a_picture_of_an_edit_shows_the_edits_figures_and_the_originals_under_th
     (original,) = [line for line in lines if "original circuit, nothing off 0.951" in line]
     assert "complement of the original 0.511" in original
     assert "KL 0.25 nats" in original
+    assert lines[-1].endswith("--score")  # without which the command would give an export without figures
     assert not [line for line in lines if re.search(r"(?<!edited )(?<!original )circuit 0\.", line)]
 
 
@@ -174,6 +175,20 @@ def test_the_command_line_scores_what_is_left(tmp_path, capsys) -> None:
     assert scored.provenance["metrics"]["kl"] != circuit.provenance["metrics"]["kl"]
     assert main([*options[:-1], "a77.h1"]) == 1
     assert "a77.h1" in capsys.readouterr().err
+
+
+def test_figures_of_an_unknown_number_of_prompts(circuit: Circuit) -> None:
+    old = replace(circuit, provenance={"metrics": {"circuit": {"accuracy": 0.5}}})
+    assert "an unknown number of prompts of the test split" in render(old, "svg").decode()
+
+
+@pytest.mark.parametrize("value", [5, "x" * 5000, [[]], {"circuit": 5, "file": {}}, None, -1.5])
+def test_nonsense_in_the_provenance_of_a_strangers_file_is_no_crash(circuit: Circuit, value) -> None:
+    keys = ("model", "task", "metrics", "split", "created", "imported_from", "switched_off", "d_model", "score_kind")
+    strange = replace(circuit, provenance=dict.fromkeys(keys, value))
+    for format in TEXTS:
+        assert render(strange, format)
+        assert render(strange, format, off=circuit.edges[:2], measured=EDITED)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def mib_document(circuit: Circuit, d_model: int, about: Mapping[str, Any]) -> st
     if scores is None:
         written, numbers = _FLAGS, circuit.edge_mask.astype(float).tolist()
     elif circuit.score_kind == ATTRIBUTION:
-        written, numbers = ATTRIBUTION, [float(str(score)) for score in scores]
+        written, numbers = ATTRIBUTION, scores.tolist()  # as doubles, exactly
     else:
         # In double, so that scores up to 20 in size come back to 1e-6.
         exact = scores.astype(np.float64)
