@@ -42,6 +42,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 def same(got: Outcome, rows: list[Row], ours: list[Said], full: list[Said]) -> None:
     assert got.correct.tolist() == [one.is_right() for one in ours]
     assert got.top_token.tolist() == [one.top[0] for one in ours]
+    assert list(got.texts) == [one.as_far_as(row) for one, row in zip(ours, rows, strict=True)]
     assert got.top_is_right.tolist() == [one.first_is_right(row) for one, row in zip(ours, rows, strict=True)]
     np.testing.assert_allclose(got.logit_diff, [float(one.difference()) for one in ours], atol=2e-4)
     kl = [float(one.kl_from(of)) for one, of in zip(ours, full, strict=True)]
