@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from cachetools import LRUCache
 
+from app.explore.foreign_file import Taken, Wish, take
 from app.explore.survey import Survey
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ConfigError
@@ -125,6 +126,7 @@ class Loader:
         self._workbenches: _Work[str, Future[Workbench]] = _Work(_WORKBENCHES)
         self._estimates: _Work[str, Future[Estimate]] = _Work(_WORKBENCHES)
         self._checks: _Work[tuple[str, ...], _Check] = _Work(_CHECKS)
+        self._taken: _Work[tuple[Any, ...], Future[Taken]] = _Work(_WORKBENCHES)
 
     def workbench(self, key: str, circuit: Circuit) -> Future[Workbench]:
         """The workbench of a circuit, being made or made; `key` names the circuit. A failed one is tried anew."""
@@ -162,6 +164,14 @@ class Loader:
     def checks_done(self) -> int:
         with self._lock:
             return sum(check.future.done() for check in self._checks.values())
+
+    def take(self, wish: Wish) -> Future[Taken]:
+        """A circuit file of another program, being read and scored or done."""
+        with self._lock:
+            future = self._taken.get(wish.key)
+            if future is None:
+                future = self._taken[wish.key] = self._pool.submit(take, wish, self._model)
+            return future
 
     def estimate(self, settings: RunSettings) -> Future[Estimate]:
         """Memory and time that a search with these settings would take, being found out or known."""

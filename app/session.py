@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import streamlit as st
 
-from app.catalogue import Entry, entries
+from app.catalogue import Entry, entries, state_of
 from app.explore.toggles import History
 from app.loader import Loader
+from discogp import paths
 from discogp.circuits.circuit import Circuit
 from discogp.runs import RunStore
 
@@ -20,6 +21,7 @@ EXPLORE, DISCOVER, RUNS, TASKS, MODELS, GUIDE = (
 
 GRAPH = "graph"  # key of the graph component
 PICKED = "picked_circuit"  # key of the circuit selector
+WISH = "circuit_to_import"  # the file of another program that is being scored
 WATCHED = "watched_run"  # id of the run that Discover shows
 _HISTORIES = "histories"
 _UPLOADS = "uploads"
@@ -27,6 +29,8 @@ _ALLOWED = "models_asked_for"
 _PAGE = "page"
 _LINK_READ = "link_read"
 _NOTICE = "notice"
+_MOST_PROMPTS_UNASKED = 2_000  # of all splits; a search asks for 640 by default
+_TOLD = "told"
 
 
 def state() -> MutableMapping[str, Any]:
@@ -43,23 +47,32 @@ def loader() -> Loader:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _circuit(folder: str, changed: int) -> Circuit:
+def _circuit(folder: str, state: tuple[tuple[int, int], ...]) -> Circuit:
     from discogp.circuits.artifact import load_circuit
 
     return load_circuit(folder)
 
 
 def open_circuit(entry: Entry) -> Circuit:
-    """ArtifactError for a broken folder. Read anew when its file has changed."""
+    """ArtifactError for a broken folder. Read anew when its files have changed."""
     if (uploaded := uploads().get(entry.id)) is not None:
         return uploaded
-    file = entry.folder / "circuit.json"
-    return _circuit(str(entry.folder), file.stat().st_mtime_ns if file.exists() else 0)
+    return _circuit(str(entry.folder), state_of(entry.folder))
 
 
 def uploads() -> dict[str, Circuit]:
     """Circuits that this visitor brought along, by entry id."""
     return state().setdefault(_UPLOADS, {})
+
+
+def source(entry: Entry) -> str:
+    """Where the circuit is, as a command line run from the checkout would say it; the name of a file brought along."""
+    if entry.id in uploads():
+        return entry.id.partition(":")[2].rpartition(" (")[0]
+    for root, name in ((paths.REPOSITORY, ""), (Path.home(), "~/")):
+        if entry.folder.is_relative_to(root):
+            return f"{name}{entry.folder.relative_to(root)}"
+    return str(entry.folder)
 
 
 def choices() -> tuple[Entry, ...]:
@@ -69,14 +82,16 @@ def choices() -> tuple[Entry, ...]:
 
 
 def may_run(entry_id: str, circuit: Circuit) -> bool:
-    """Whether the circuit's model may be loaded unasked: always, but for a file that names an unknown one."""
+    """Whether the circuit may be run unasked: always, but for a file that names an unknown model or many prompts."""
     if entry_id not in uploads() or entry_id in state().get(_ALLOWED, ()):
         return True
     from discogp.models.registry import find
 
-    name = circuit.provenance.get("model")
+    made = circuit.provenance
+    name = made.get("model")
     known = find(name) if isinstance(name, str) else None
-    return name is None or (known is not None and known.available() and not circuit.provenance.get("task_options"))
+    few = sum((made.get("split_sizes") or {}).values()) <= _MOST_PROMPTS_UNASKED
+    return name is None or (known is not None and known.available() and few and not made.get("task_options"))
 
 
 def allow(entry_id: str) -> None:
@@ -141,3 +156,12 @@ def leave_notice(text: str) -> None:
 def take_notice() -> str | None:
     """A message left for the next run of the script, once."""
     return state().pop(_NOTICE, None)
+
+
+def tell_again(warnings: list[str]) -> None:
+    """Warnings that a run of the script which nobody asked for must not take away."""
+    state()[_TOLD] = warnings
+
+
+def take_told() -> list[str]:
+    return state().pop(_TOLD, [])

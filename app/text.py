@@ -7,9 +7,14 @@ from discogp.errors import DiscoGPError
 _MARKUP = frozenset("\\`*_{}[]()#+!|<>$:~")
 
 
+def sendable(text: str) -> str:
+    """The text as a browser can be sent it: a lone half of a character, which UTF-8 has not, as its number."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def plain(text: str) -> str:
     """The text with its markup characters escaped: shown as they are, an image in it is not fetched."""
-    return "".join(f"\\{character}" if character in _MARKUP else character for character in text)
+    return "".join(f"\\{character}" if character in _MARKUP else character for character in sendable(text))
 
 
 def error_text(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import ConfigError
 from discogp.methods.base import get_method, method_of
 from discogp.methods.settings import MethodSettings, settings_to_dict
+from discogp.paths import check_writable
 from discogp.prompts.prepare import TaskData, prepare
 from discogp.search.checkpoint import CheckpointFile
 from discogp.search.distributed import Processes
@@ -65,6 +66,7 @@ def discover(
         raise ConfigError(f"the task {data.task_name!r} has no counterfactual prompts; set ablation to zero or mean")
     file = None
     if checkpoint is not None:
+        check_writable(Path(checkpoint))
         file = CheckpointFile(Path(checkpoint), identity(model, data, chosen.name, settings_to_dict(config)))
     if resume and file is None:
         raise ConfigError("there is nothing to resume from: no checkpoint file was given")

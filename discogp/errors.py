@@ -27,3 +27,9 @@ class ConfigError(DiscoGPError):
 
 class ContentError(DiscoGPError):
     """What a file holds is not what its reader takes; the text names no file, the reader does."""
+
+
+def brief(value: object) -> str:
+    """A value out of somebody's file, as a short part of a message: it may be anything, of any length."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:110]} … ({len(text):,} characters)"

@@ -1,4 +1,7 @@
-"""Where things lie on disk: the embedded assets, one home folder for models and runs; and how they get there whole."""
+"""Where things lie on disk: the embedded assets, one home folder for models and runs; and how they get there whole.
+
+Before long work: `check_writable` and `claimed`, so that its result has a place, and one that nobody else writes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,18 @@ import os
 import secrets
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from discogp.errors import ArtifactError, ConfigError, DiscoGPError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+_LEAST_FREE = 16 * 2**20  # bytes on the disk, below which no search is begun: small circuits have some hundred thousand
+_MAX_NAME, _MAX_PATH = 255, 4095  # Linux's, in bytes
 
 
 def assets() -> Path:
@@ -20,7 +30,29 @@ def assets() -> Path:
 
 def home() -> Path:
     """Converted models and runs live here: `$DISCOGP_HOME`, or `~/.cache/discogp`."""
-    return Path(os.environ.get("DISCOGP_HOME") or "~/.cache/discogp").expanduser()
+    return user_path(os.environ.get("DISCOGP_HOME") or "~/.cache/discogp")
+
+
+def user_path(written: str | os.PathLike[str], error: type[DiscoGPError] = ConfigError) -> Path:
+    """The path that somebody wrote, `~` and `~name` as a shell reads them. `error` for what can be none.
+
+    Checked once, here: later the system would say it in other words at every call, or Python with another exception.
+    """
+    path = Path(written)
+    text = str(path)
+    if "\0" in text:
+        raise error(f"path {text[:60]!r} holds a null character; give one without")
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _MAX_NAME or len(os.fsencode(text)) > _MAX_PATH:
+        raise error(
+            f"path {text[:60] + '…'!r} has {len(text):,} characters; a path has at most {_MAX_PATH:,} bytes, and a "
+            f"name in it {_MAX_NAME}"
+        )
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        name = path.parts[0]
+        raise error(f"path {text[:120]!r}: there is no home folder of {name!r} here; write the whole path") from None
 
 
 @contextmanager
@@ -78,3 +110,101 @@ def _swap(staging: Path, target: Path) -> None:
     finally:
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
+
+
+# --- before long work ------------------------------------------------------------------------------------
+
+
+def check_writable(target: Path) -> None:
+    """ArtifactError unless a file or folder of this name can be written: tried, with names as long, and taken back.
+
+    What is there already is not looked at, parents that are missing are not made.
+    """
+    if target.name in ("", "..") or (target.is_absolute() and target == Path(target.anchor)):
+        raise ArtifactError(f"{str(target)!r} is no name of its own to write to; give one such as results/circuit")
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(_beside(target) / "a file in it")  # tells a path that is too long as a whole
+        existing = next(parent for parent in target.parents if os.path.lexists(parent))
+        if not existing.is_dir():
+            raise ArtifactError(f"{_short(target)} cannot be written: {existing} is not a folder")
+        for name in target.relative_to(existing).parts:
+            trial = _beside(existing / name)
+            trial.mkdir()
+            trial.rmdir()
+        here = Path.cwd()
+        if target.resolve() in (here, *here.parents) or os.path.ismount(target):
+            raise ArtifactError(f"{_short(target)} is where this program runs, or a disk's root; choose another name")
+        free = shutil.disk_usage(existing).free
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise ArtifactError(f"{_short(target)} cannot be written: {_reason(error)}") from error
+    except ValueError as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise ArtifactError(f"{_short(target)!r} is no name for a file: {error}") from error  # a null character
+    if free < _LEAST_FREE:
+        raise ArtifactError(
+            f"there are {free / 2**20:.0f} MB left on the disk of {_short(target)}; free {_LEAST_FREE / 2**20:.0f} MB"
+        )
+
+
+@contextmanager
+def claimed(*targets: Path) -> Iterator[None]:
+    """Hold these names, so that no other process that asks writes there meanwhile; parents that are missing are made.
+
+    ArtifactError if one cannot be written, or if somebody else holds it: at once, without waiting. The system frees
+    what a process held when it ends, however it ends.
+    """
+    with ExitStack() as held:
+        for target in dict.fromkeys(targets):
+            check_writable(target)
+            held.enter_context(_parents(target))
+            held.enter_context(_lock(target))
+        yield
+
+
+@contextmanager
+def _lock(target: Path) -> Iterator[None]:
+    file = target.with_name(f".{target.name}.lock")
+    lock = FileLock(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file system without locks, where a marker file serves
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise ArtifactError(
+            f"another search is about to write {_short(target)}; wait until it has ended, or choose another name"
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise ArtifactError(f"{_short(target)} cannot be locked: {_reason(error)}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink()  # while it is held: whoever waits for it sees that it is gone, and makes a new one
+        lock.release()
+
+
+@contextmanager
+def _parents(target: Path) -> Iterator[None]:
+    """Made for as long as it takes; those in which nothing came to lie are removed again."""
+    missing = [parent for parent in target.parents if not parent.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{_short(target)} cannot be written: {_reason(error)}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for parent in missing:
+                parent.rmdir()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _short(target: Path) -> str:
+    text = str(target)
+    return text if len(text) <= 200 else f"{text[:200]}…"

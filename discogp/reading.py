@@ -47,9 +47,6 @@ def read_bytes(path: Path, most: int) -> bytes:
     """The content of an ordinary file of at most `most` bytes. FileNotFoundError if there is none."""
     try:
         with open(path, "rb", opener=_open) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise ContentError(f"it is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}")
             content = file.read(most + 1)
     except (FileNotFoundError, ContentError):
         raise
@@ -61,8 +58,13 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def _open(path: str, flags: int) -> int:
-    """Without waiting for somebody to write into a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    """Without waiting for somebody to write into a pipe, or reading a device that has no end."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise ContentError(f"it is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}")
+    return descriptor
 
 
 def as_text(content: bytes) -> str:
@@ -174,7 +176,8 @@ class Seal(Enum):
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same with a checksum of itself, by which `unsealed` knows damage."""
-    return {**data, SEAL: _digest(data)}
+    content = {name: value for name, value in data.items() if name != SEAL}
+    return {**content, SEAL: _digest(content)}
 
 
 def unsealed(data: Mapping[str, Any]) -> tuple[dict[str, Any], Seal]:

@@ -17,6 +17,7 @@ from tests.places import ROOT
 
 PLACES = {
     "task": "discogp/tasks/generated",
+    "form": "discogp/tasks/from_files/forms",
     "method": "discogp/methods",
     "family": "discogp/models/families",
     "measure": "discogp/evaluation/further",
@@ -56,6 +57,18 @@ def test_a_task(checkout: Path) -> None:
         run(checkout, "-m", "discogp", "tasks", "check", "--model", "mini", "--task", "same_name", "--json")
     )
     assert told["kept"] > 0
+
+
+def test_a_form_of_task_files(checkout: Path) -> None:
+    add(checkout, "form")
+    file = checkout / "quiz.csv"
+    row = "When John and Mary went to the store, Mary gave the drink to;John;Mary"
+    file.write_text(f"Question;Answer;Distractor\n{row}\n", encoding="utf-8")
+    told = json.loads(
+        run(checkout, "-m", "discogp", "tasks", "check", "--model", "mini", "--task-file", str(file), "--json")
+    )
+    assert told["items"] == 1
+    assert "a quiz: question → prompt" in told["notes"][0]
 
 
 def test_a_method(checkout: Path) -> None:

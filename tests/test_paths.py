@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from discogp.paths import replaced_file, replaced_folder
+from discogp.errors import TaskError
+from discogp.paths import home, replaced_file, replaced_folder, user_path
 
 
 class Broken(Exception):
@@ -60,3 +61,19 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> Non
         break_off(replaced_folder(target))
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert [path.name for path in target.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("written", ["~nosuchuser/x", "~nosuchuser", "a\0b", "x" * 256, "é" * 128, "y/" * 2100])
+def test_what_can_be_no_path(written: str) -> None:
+    with pytest.raises(TaskError, match="path '") as caught:
+        user_path(written, TaskError)
+    assert len(str(caught.value)) < 300
+
+
+def test_home_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/a") == user_path(Path("~") / "a") == tmp_path / "a"
+    assert user_path("a~/~b") == Path("a~/~b")
+    assert user_path("x" * 255) == Path("x" * 255)
+    monkeypatch.setenv("DISCOGP_HOME", "~/b")
+    assert home() == tmp_path / "b"

@@ -12,7 +12,7 @@ import streamlit as st
 from app import session
 from app.discover import charts
 from app.tables import share
-from app.text import plain
+from app.text import plain, sendable
 from discogp.errors import ArtifactError
 from discogp.methods.base import METHODS
 from discogp.runs import Run, RunStore, cancel, launch, resume
@@ -38,7 +38,7 @@ _FIGURES = (
 def title(run: Run) -> str:
     mask = str(run.settings.config.get("mask", "?"))
     method = "" if run.settings.method == "discogp" else f" · {run.settings.method}"
-    return f"{Path(run.settings.model).name} · {run.settings.task} · {MASKS.get(mask, mask)}{method}"
+    return sendable(f"{Path(run.settings.model).name} · {run.settings.task} · {MASKS.get(mask, mask)}{method}")
 
 
 def subtitle(store: RunStore, run: Run) -> str:
@@ -47,11 +47,20 @@ def subtitle(store: RunStore, run: Run) -> str:
     events = store.events(run.id)
     test = latest(events, "test")
     if test:
-        parts.append(f"test accuracy {test['accuracy']:.1%}, complement {test['complement_accuracy']:.1%}")
+        parts.append(f"test accuracy {_rate(test, 'accuracy')}, complement {_rate(test, 'complement_accuracy')}")
     elif figures := latest(events, "validation"):
-        parts.append(f"validation accuracy {figures['accuracy']:.1%}")
+        parts.append(f"validation accuracy {_rate(figures, 'accuracy')}")
     parts += [f"{share(value)} of {kind}" for kind, value in latest(events, "densities").items()]
     return " · ".join(parts)
+
+
+def _rate(figures: Mapping[str, float], name: str) -> str:
+    return f"{figures[name]:.1%}" if name in figures else "–"
+
+
+def notes(store: RunStore, run: Run) -> tuple[str, ...]:
+    """What there is to say of the run's files."""
+    return (*run.notes, *store.log(run.id).notes)
 
 
 def latest(events: Sequence[Mapping[str, Any]], group: str) -> dict[str, Any]:
@@ -73,7 +82,11 @@ def clock(seconds: float | None) -> str:
 
 def watch(run_id: str) -> None:
     """Progress of a run; looks again every second while it is live."""
-    run = launch.refresh(session.store(), session.store().read(run_id))
+    try:
+        run = launch.refresh(session.store(), session.store().read(run_id))
+    except (ArtifactError, OSError) as error:
+        st.error(plain(str(error)))
+        return
     st.fragment(_follow, run_every=1.0 if run.live else None)(run_id, run.live)
 
 
@@ -81,8 +94,8 @@ def _follow(run_id: str, was_live: bool) -> None:
     store = session.store()
     try:
         run = launch.refresh(store, store.read(run_id))
-    except ArtifactError:
-        st.info("This run has been deleted.")
+    except (ArtifactError, OSError) as error:
+        st.info(plain(f"This run has been deleted, or cannot be read: {error}"))
         return
     if was_live and not run.live:
         st.rerun()  # the whole page, which then stops asking
@@ -101,6 +114,8 @@ def _follow(run_id: str, was_live: bool) -> None:
                 "Open in Explore", icon=":material/hub:", type="primary", key="open_in_explore"
             ):
                 session.go_explore(f"run:{run_id}")
+        for note in notes(store, run):
+            st.caption(f":material/warning: {plain(note)}")
         _bar(run, events)
         _figures(events)
         if any(event.get("densities") for event in events):

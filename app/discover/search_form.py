@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +16,10 @@ from discogp.circuits.graph import ComputationGraph
 from discogp.errors import DiscoGPError, ModelError, TaskError
 from discogp.methods.base import METHODS, Method, get_method
 from discogp.methods.settings import settings_to_dict
+from discogp.models.claims import claimed_shape
+from discogp.models.plain_json import read_object
 from discogp.models.registry import find, list_models
+from discogp.paths import user_path
 from discogp.runs import RunSettings
 from discogp.tasks import SplitSizes, Task, get_task, list_tasks, option_names, task_options
 from discogp.tasks.base import FEW, SMALLEST_SPLIT
@@ -138,7 +140,7 @@ def _task() -> Task | None:
     if not path and optional:
         return task
     try:
-        place = Path(path).expanduser()
+        place = user_path(path)
         if not path or not (place.is_file() or (option == "data" and place.is_dir())):
             raise TaskError(f"there is no file {path!r}; give the path of one on this machine" if path else help_text)
         options: dict[str, Any] = {option: str(place.resolve())}
@@ -184,15 +186,13 @@ def count_edges(model: str) -> int | None:
     """Edges of a model's graph, from its config alone; None where that is not on this machine."""
     known = find(model)
     place = known.location() if known is not None else model
-    folder = Path(place).expanduser()
-    file = folder / "config.json" if folder.is_dir() else _hub_config(str(place))
     try:
-        config = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-        layers = config.get("n_layer", config.get("num_hidden_layers"))
-        heads = config.get("n_head", config.get("num_attention_heads"))
-        return ComputationGraph(layers, heads).n_edges  # type: ignore[arg-type]  # GraphError for what is no number
-    except (OSError, ValueError, AttributeError):
+        folder = user_path(place)
+        file = folder / "config.json" if folder.is_dir() else _hub_config(str(place))
+        shape = claimed_shape(read_object(Path(file), model)) if file else None
+    except DiscoGPError:  # loading tells what is wrong with it
         return None
+    return None if shape is None else ComputationGraph(*shape).n_edges
 
 
 def _hub_config(name: str) -> str | None:

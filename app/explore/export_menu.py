@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from concurrent.futures import Future
 from functools import partial
 
 import streamlit as st
 
 from app.explore.toggles import History
+from app.loader import Workbench
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.describe import describe
-from discogp.export import FORMATS
+from discogp.export import FORMATS, Measured
+
+_PATIENCE = 20.0  # seconds that a download waits for the model, to carry its figures
+
+_log = logging.getLogger(__name__)
 
 
-def export_menu(circuit: Circuit, history: History) -> None:
-    """A file is made only when asked for, and asking does not run the page again."""
+def export_menu(circuit: Circuit, history: History, workbench: Future[Workbench] | None, source: str) -> None:
+    """A file is made only when asked for, and asking does not run the page again.
+
+    `source`: where the circuit is, for the command that makes the export again.
+    """
     stem = re.sub(r"[^A-Za-z0-9]+", "-", describe(circuit)).strip("-").lower() or "circuit"
     with st.popover("Export", icon=":material/download:"):
         for format in sorted(FORMATS.values(), key=lambda format: format.place):
             st.download_button(
                 format.title,
                 # Such a call sees no session state; the history is passed, and read when the call comes.
-                data=partial(_make, circuit, history, format.name),
-                file_name=f"{stem}.{format.name}",
+                data=partial(_make, circuit, history, workbench, source, format.name),
+                file_name=f"{stem}.{format.suffix}",
                 mime=format.media_type,
                 on_click="ignore",
                 key=f"export_{format.name}",
                 width="stretch",
             )
         st.caption("What is switched off is drawn grey, and left out of the data.")
+        st.caption("Figures are those of what is left, with the original's beside them.")
 
 
-def _make(circuit: Circuit, history: History, name: str) -> bytes:
+def _make(circuit: Circuit, history: History, workbench: Future[Workbench] | None, source: str, name: str) -> bytes:
     from discogp.export import render
 
-    return render(circuit, name, off=history.current.names)
+    off = history.current.names
+    return render(circuit, name, off=off, measured=measured(workbench, off), source=source)
+
+
+def measured(workbench: Future[Workbench] | None, off: frozenset[str]) -> Measured | None:
+    """The figures that the page shows; None where its model cannot be run, which the export then says."""
+    if workbench is None:
+        return None
+    try:
+        ready = workbench.result(timeout=_PATIENCE)
+        session = ready.session
+        edited = ready.without(off).metrics.to_json() if off else None
+    except Exception as error:  # whatever it is, the page tells it; the drawing does not need the model
+        _log.info("an export goes out without figures: %s", error)
+        return None
+    parts = (session.full, session.circuit, session.complement)
+    return Measured(*(part.metrics.to_json() for part in parts), edited=edited)

@@ -20,7 +20,7 @@ from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
 from app.loader import Workbench
 from app.tables import chips, metrics_table, prompts_table
-from app.text import error_text, plain
+from app.text import error_text, plain, sendable
 from discogp.circuits.circuit import Circuit
 from discogp.drawing.view import GraphView
 from discogp.errors import DiscoGPError
@@ -139,10 +139,12 @@ def report_number(history: History) -> int:
 
 
 def _ask(entry: Entry, circuit: Circuit, n_off: int) -> None:
-    """A file from elsewhere must not make this machine read a folder or fetch a model unasked."""
+    """A file from elsewhere must not make this machine read a folder, fetch a model or compute for hours unasked."""
     st.html(metrics_table(saved_rows(circuit, n_off), "saved"))
     st.info("The figures above are those saved with the file. To run it, its model has to be loaded:")
-    st.text(str(circuit.provenance.get("model")))
+    sizes = circuit.provenance.get("split_sizes") or {}
+    asked = f", on {sum(sizes.values()):,} prompts" if sizes else ""
+    st.text(sendable(f"{circuit.provenance.get('model')}{asked}"))
     if st.button("Load this model", icon=":material/download:"):
         session.allow(entry.id)
         st.rerun()
@@ -159,7 +161,10 @@ def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> Non
 
 
 @st.fragment(run_every=0.4)
-def wait_for(workbench: Future[Workbench]) -> None:
-    """Run the page again once the model is there."""
+def wait_for(workbench: Future[Workbench], told: list[str], notice: str | None) -> None:
+    """Run the page again once the model is there; what this run told is told in that one too."""
     if workbench.done():
+        session.tell_again(told)
+        if notice:
+            session.leave_notice(notice)
         st.rerun()

@@ -19,6 +19,7 @@ from discogp import paths
 from discogp.errors import TaskError
 from discogp.models.registry import list_models
 from discogp.tasks import Example, SplitSizes, Task, get_task, list_tasks, option_names
+from discogp.tasks.from_files.lines import MOST_BYTES
 from discogp.terms import Bos
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ BOS_HELP = (
     "prompt, never before none. A prompt that begins with it gets no second one."
 )
 EXACT_HELP = "Add and move no white space between prompts and answers, whatever the file's rows say."
-PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL", "lre": "LRE"}
+PUBLISHED = {"blimp": "BLiMP", "pararel": "PARAREL", "lre": "LRE", "mib": "MIB"}
 _SHOWN_ANSWERS = 4
 _SHOWN_PROMPTS = 5
 _LONGEST_NAME = 100
-_LARGEST_UPLOAD = 50_000_000
+_LARGEST_UPLOAD = MOST_BYTES
 
 
 def model() -> str | None:

@@ -17,6 +17,16 @@ from discogp.errors import DiscoGPError
 
 PAGE = {"icon": ":material/hub:", "place": 0}
 
+told: list[str] = []
+
+
+def warn(text: str) -> None:
+    told.append(text)
+    st.warning(text)
+
+
+for earlier in session.take_told():
+    warn(earlier)
 link = session.link_once()
 entries = session.choices()
 ids = [entry.id for entry in entries]
@@ -24,7 +34,7 @@ if link.get("circuit") in ids:
     session.state()[session.PICKED] = link["circuit"]
 elif link.get("circuit"):
     named = plain(repr(link["circuit"][:80]))
-    st.warning(f"The link names the circuit {named}, which is not here. Another one is shown.")
+    warn(f"The link names the circuit {named}, which is not here. Another one is shown.")
     link = {}
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -48,17 +58,24 @@ if link.get("off"):
     try:
         history.set(decode(link["off"], circuit.graph))
     except LinkError as error:
-        st.warning(plain(str(error)[0].upper() + str(error)[1:]))
+        warn(plain(str(error)[0].upper() + str(error)[1:]))
         history.set(Toggles())
 if session.entered(f"explore {picked.id}"):
     history.remounted()
 
+workbench = session.loader().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
 with exports:
-    export_menu(circuit, history)
+    export_menu(circuit, history, workbench, session.source(picked))
+if notice := session.take_notice():
+    st.info(plain(notice))
 st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
-workbench = session.loader().workbench(picked.id, circuit) if session.may_run(picked.id, circuit) else None
+for note in circuit.notes:
+    st.caption(f":material/warning: {plain(note[0].upper() + note[1:])}.")
+
+# Asked before the panel draws: a model that is there only after it would otherwise never be looked at.
+waiting = workbench is not None and not workbench.done()
 panel.panel(picked, circuit, view, history, workbench)
 weights_panel.show(circuit, picked.id)
-if workbench is not None and not workbench.done():
-    panel.wait_for(workbench)
+if workbench is not None and waiting:
+    panel.wait_for(workbench, told, notice)

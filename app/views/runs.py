@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import session
 from app.discover import run_panel
-from app.text import plain
+from app.text import plain, sendable
 from discogp.errors import DiscoGPError
 from discogp.runs import Run, Unreadable, current
 
@@ -36,15 +36,17 @@ for run in runs:
         if isinstance(run, Unreadable):
             st.markdown(":material/broken_image:", width="content")
             with st.container(gap=None):
-                st.text(run.id)
-                st.caption("Unreadable: its run.json is missing or broken. The other runs are not affected.")
+                st.text(sendable(run.id))
+                st.caption(plain(f"Unreadable: {run.reason}. The other runs are not affected."))
         else:
             st.markdown(run_panel.BADGES[run.state], width="content")
             with st.container(gap=None):
                 st.text(run_panel.title(run))
                 st.caption(plain(run_panel.subtitle(session.store(), run)))
+                for note in run_panel.notes(session.store(), run):
+                    st.caption(f":material/warning: {plain(note)}")
                 if run.error:
-                    st.text(run.error)
+                    st.text(sendable(run.error))
         if isinstance(run, Run):
             if run.state == "done" and st.button("Explore", icon=":material/hub:", key=f"open {run.id}"):
                 session.go_explore(f"run:{run.id}")

@@ -36,7 +36,7 @@ for tab, family in zip(published, gallery.PUBLISHED, strict=True):
             key=f"tasks_data_{family}",
             persist_state="session",
             placeholder=f"~/data/{family}",
-            help="The published .jsonl files, on this machine.",
+            help="The published files, on this machine.",
         ).strip()
         names = gallery.in_family(family)
         name = st.selectbox(
@@ -49,7 +49,7 @@ with yours:
     st.markdown(
         "A CSV or JSON file with the columns `prompt` (or `messages`, a chat), `correct` and `wrong`, and if you like "
         "`counterfactual`, `group` and `exact`; several answers with `|` between them in CSV, as a list in JSON. Files "
-        "of EAP-IG, auto-circuit and MIB are read as they are."
+        "of EAP-IG, auto-circuit, MIB and pandas are read as they are."
     )
     file = st.file_uploader("Task file", type=["csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet"])
     chosen = gallery.reading()

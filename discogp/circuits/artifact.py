@@ -45,6 +45,7 @@ __all__ = ["circuit_from_json", "circuit_to_json", "load_circuit", "save_circuit
 
 CIRCUIT_FILE = "circuit.json"
 MASKS_FILE = "masks.safetensors"
+FILES = (CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE)
 MAX_MASK_BYTES = 2**30  # masks of 8 billion weights; in memory a bit is a byte
 _WEIGHTS = "weights/"
 
@@ -83,18 +84,17 @@ def load_circuit(folder: str | Path, graph: ComputationGraph | None = None) -> C
     """
     path = Path(folder)
     try:
-        is_file, is_folder = path.is_file(), path.is_dir()
+        if path.is_file():
+            return read_circuit(read_file(path), str(path), graph)
+        if not path.is_dir():
+            raise ArtifactError(f"there is no circuit at {path}: it needs {CIRCUIT_FILE} and {MASKS_FILE}")
+        if not (path / CIRCUIT_FILE).is_file():
+            raise ArtifactError(f"{path} is no circuit folder: it has no {CIRCUIT_FILE}")
+        if not (path / MASKS_FILE).is_file():
+            raise ArtifactError(f"{path} is no complete circuit folder: it has no {MASKS_FILE}")
+        return _open_folder(path)
     except OSError as error:
         raise ArtifactError(f"cannot look for a circuit at {str(path)[:200]}: {error.strerror}") from error
-    if is_file:
-        return read_circuit(read_file(path), str(path), graph)
-    if not is_folder:
-        raise ArtifactError(f"there is no circuit at {path}: it needs {CIRCUIT_FILE} and {MASKS_FILE}")
-    if not (path / CIRCUIT_FILE).is_file():
-        raise ArtifactError(f"{path} is no circuit folder: it has no {CIRCUIT_FILE}")
-    if not (path / MASKS_FILE).is_file():
-        raise ArtifactError(f"{path} is no complete circuit folder: it has no {MASKS_FILE}")
-    return _open_folder(path)
 
 
 def _open_folder(path: Path) -> Circuit:
@@ -125,7 +125,7 @@ def check_replaceable(target: Path) -> None:
         present = {entry.name for entry in target.iterdir()} if target.exists() else set()
     except OSError as error:
         raise ArtifactError(f"cannot look into {str(target)[:200]}: {error.strerror or error}") from error
-    foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE})
+    foreign = sorted(present - set(FILES))
     if foreign:
         raise ArtifactError(
             f"{target} holds other things than a circuit ({', '.join(foreign[:3])}); it is left as it is. "
@@ -160,10 +160,11 @@ def _damage(path: Path, contents: Mapping[str, bytes]) -> str | None:
 def _tensors(content: bytes, path: Path) -> dict[str, NDArray[Any]]:
     try:
         return load(content)
-    except KeyError as error:
-        raise ArtifactError(f"{path} holds a tensor of the type {error}, which no mask and no score has") from error
+    except (KeyError, AttributeError) as error:  # a type that NumPy has not
+        raise ArtifactError(f"{path} holds a tensor of a type that no mask and no score has ({error})") from error
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
-        raise ArtifactError(f"{path} cannot be read as safetensors (cut short or damaged?): {error}") from error
+        reason = str(error).partition("\n")[0][:200]  # which may quote the file
+        raise ArtifactError(f"{path} cannot be read as safetensors (cut short or damaged?): {reason}") from error
 
 
 def _check_same_edges(

@@ -167,7 +167,7 @@ class ComputationGraph:
             return self._nodes_by_name[name]
         except KeyError:
             raise GraphError(
-                f"there is no node {name!r} in a graph of {self.n_layers} layers × {self.n_heads} heads; "
+                f"there is no node {name[:60]!r} in a graph of {self.n_layers} layers × {self.n_heads} heads; "
                 f"nodes are input, a<layer>.h<head>, m<layer> and logits"
             ) from None
 
@@ -227,9 +227,9 @@ class ComputationGraph:
         source, arrow, reader = name.partition("->")
         row, column = self._rows_by_reader.get(reader), self._columns_by_source.get(source)
         if not arrow or row is None or column is None:
-            part = "arrow" if not arrow else f"source {source!r}" if column is None else f"reader {reader!r}"
+            part = "arrow" if not arrow else f"source {source[:60]!r}" if column is None else f"reader {reader[:60]!r}"
             raise GraphError(
-                f"there is no edge {name!r} in a graph of {self.n_layers} layers × {self.n_heads} heads: "
+                f"there is no edge {name[:120]!r} in a graph of {self.n_layers} layers × {self.n_heads} heads: "
                 f"{'no ' if not arrow else 'unknown '}{part}. Edges look like input->a0.h1<q>, a0.h1->m3, m2->logits"
             )
         if column >= self.prefix_lengths[row]:

@@ -12,12 +12,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic's, before Python 3.12
 
 from discogp.reading import Flag, Number, Text, Whole
-from discogp.terms import Ablation, Searched
+from discogp.terms import Ablation, Bos, Searched
 
 FORMAT = "discogp-circuit"
 VERSION = 1
 
 _Count = Annotated[Whole, Field(ge=0)]
+_Seed = Annotated[Whole, Field(ge=0, lt=2**64)]
 _Share = Annotated[Number, Field(ge=0, le=1)]
 _EXACT = with_config(ConfigDict(extra="forbid"))
 _OPEN = with_config(ConfigDict(extra="ignore"))
@@ -79,8 +80,8 @@ class _Provenance(TypedDict, total=False):
     task: Text | None
     task_options: dict[Text, Any] | None
     split_sizes: dict[Literal["train", "validation", "test"], Annotated[Whole, Field(ge=1)]] | None
-    data_seed: Whole | None
-    seed: Whole | None
+    data_seed: _Seed | None
+    seed: _Seed | None
     only_known: Flag | None
     need_counterfactual: Flag | None
     full_accuracy: Number | None
@@ -89,6 +90,9 @@ class _Provenance(TypedDict, total=False):
     dropped: dict[Text, Whole] | None
     held_out: Text | None
     notes: list[Text] | None
+    bos: Bos | None
+    prompts: dict[Text, Text] | None
+    data_files: dict[Text, Text] | None
     method: Text | None
     config: dict[Text, Any] | None
     step: Whole | None

@@ -15,6 +15,7 @@ from discogp.errors import ConfigError
 if TYPE_CHECKING:
     from discogp.circuits.circuit import Circuit
     from discogp.engine.masked_transformer import MaskedTransformer
+    from discogp.export import Measured
     from discogp.prompts.prepare import TaskData
 
 
@@ -28,12 +29,15 @@ def add_to(commands: Any) -> None:
     export.add_argument("circuit", type=Path, metavar="DIR")
     export.add_argument(
         "--format", required=True,
-        help="svg, png, pdf, html, json or graphml; hf: a Hugging Face folder, the circuit's weights only",
+        help="svg, png, pdf, html, json, graphml, gexf, dot, mib (MIB / EAP-IG JSON), edges, csv; hf: a Hugging Face "
+        "folder, the circuit's weights only",
     )  # fmt: skip
     export.add_argument("--out", required=True, type=Path, metavar="FILE")
-    export.add_argument("--model", help="of which hf makes a copy; default: the circuit's")
+    export.add_argument("--model", help="of which hf makes a copy, and which --score runs; default: the circuit's")
     export.add_argument("--max-edges", type=int, help="only the strongest; default: what the format shows well")
     export.add_argument("--theme", choices=("light", "dark"), default="light")
+    export.add_argument("--off", metavar="NAMES", help="edges and nodes to switch off, with commas: m3,input->a0.h1<q>")
+    export.add_argument("--score", action="store_true", help="run the model: the figures are those of what is left")
 
     sparsity = add_command(commands, "sparsity", _sparsity, "show how many weights a circuit keeps, and where")
     sparsity.add_argument("circuit", type=Path, metavar="DIR")
@@ -51,13 +55,22 @@ def _add_prompt_options(command: argparse.ArgumentParser) -> None:
     add_json_flag(command)
 
 
+def _opened(options: argparse.Namespace) -> Circuit:
+    """The circuit that is asked for; what there is to say of its file is told."""
+    from discogp.circuits.artifact import load_circuit
+
+    circuit = load_circuit(options.circuit)
+    for message in circuit.notes:
+        note(f"note: {message}")
+    return circuit
+
+
 def _restored(options: argparse.Namespace) -> tuple[MaskedTransformer, Circuit, TaskData]:
     """The model, the circuit with the ablation asked for, and the task's prompts that the options name."""
-    from discogp.circuits.artifact import load_circuit
     from discogp.engine.masked_transformer import load_model
     from discogp.prompts.prepare import restore
 
-    circuit = load_circuit(options.circuit)
+    circuit = _opened(options)
     name = options.model or circuit.provenance.get("model")
     if not isinstance(name, str):
         raise ConfigError("this circuit does not say which model it is of; give one with --model")
@@ -106,26 +119,45 @@ def _minimality(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from discogp.circuits.artifact import load_circuit
     from discogp.export import export
 
-    circuit = load_circuit(options.circuit)
+    circuit = _opened(options)
     if options.format == "hf":
         from discogp.export.huggingface import export_huggingface
 
         say(str(export_huggingface(circuit, options.out, options.model)))
         return
-    path = export(circuit, options.format, options.out, max_edges=options.max_edges, theme=options.theme)
+    off = [name.strip() for name in (options.off or "").split(",") if name.strip()]
+    circuit.without(off)  # names the first that does not exist, before a model is loaded
+    measured = _measured(options, off) if options.score else None
+    path = export(
+        circuit, options.format, options.out, max_edges=options.max_edges, theme=options.theme, off=off,
+        measured=measured, source=str(options.circuit),
+    )  # fmt: skip
     say(str(path))
+    if off and measured is None:
+        note("note: the figures of what is left were not computed, and the export says so; --score computes them")
+
+
+def _measured(options: argparse.Namespace, off: list[str]) -> Measured:
+    """The figures of the circuit, and of what is left of it, on its own test prompts."""
+    from discogp.evaluation.session import AblationSession
+    from discogp.export import Measured
+
+    prompts = {"ablation": None, "task": None, "task_file": None, "data": None, "device": "cpu"}
+    model, circuit, data = _restored(argparse.Namespace(**{**vars(options), **prompts}))
+    session = AblationSession(model, circuit, data.test)
+    parts = (session.full, session.circuit, session.complement)
+    edited = session.without(off).metrics.to_json() if off else None
+    return Measured(*(part.metrics.to_json() for part in parts), edited=edited)
 
 
 def _sparsity(options: argparse.Namespace) -> None:
-    from discogp.circuits.artifact import load_circuit
     from discogp.circuits.sparsity import sparsity
 
     if options.neurons and not options.json:
         raise ConfigError("--neurons is data for plots, a number a neuron; give --json with it")
-    found = sparsity(load_circuit(options.circuit))
+    found = sparsity(_opened(options))
     say_json(found.to_json(neurons=options.neurons)) if options.json else say(str(found))
 
 

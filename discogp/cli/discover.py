@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from discogp.circuits.artifact import check_replaceable
 from discogp.cli.circuits import table
 from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 from discogp.cli.task_options import add_task_options, named_task
 from discogp.errors import ConfigError
 from discogp.methods.base import METHODS, get_method
 from discogp.methods.settings import settings_to_dict, with_assignments
+from discogp.paths import check_writable
 from discogp.runs import RunSettings
+from discogp.runs.places import places
 from discogp.terms import Searched
 
 if TYPE_CHECKING:
@@ -61,19 +62,24 @@ def _discover(options: argparse.Namespace) -> None:
 
 def _search(options: argparse.Namespace, processes: Processes, device: str) -> None:
     """One process of a search: every one searches, the first one tells and saves."""
+    if not options.out and not options.dry_run:
+        raise ConfigError("give the folder to save the circuit in: --out DIR")
+    if options.dry_run or not processes.first:
+        _run(options, processes, device)
+        return
+    check_writable(options.out)  # which has a name, then, for others to be made of
+    with places(options.out, _last(options.out), _checkpoint(options.out)):  # before the model is loaded
+        _run(options, processes, device)
+
+
+def _run(options: argparse.Namespace, processes: Processes, device: str) -> None:
     from discogp.engine.masked_transformer import load_model
     from discogp.runs.search import Saved, Stage, ready, run_search
 
     tell = note if processes.first else _silent
-    if not options.out and not options.dry_run:
-        raise ConfigError("give the folder to save the circuit in: --out DIR")
-    out = options.out or Path("dry-run")  # where nothing is written
     method = get_method(options.method)
     limit = None if options.memory_limit is None else options.memory_limit * 1024
     settings = _settings(options, device)
-    if not options.dry_run:
-        for folder in (out, _last(out)):
-            check_replaceable(folder)  # before the model is loaded
     model = load_model(options.model, device=device)
     config = method.preset(
         options.preset or method.default_preset, options.mask, model.graph.n_edges, seed=options.seed
@@ -83,7 +89,8 @@ def _search(options: argparse.Namespace, processes: Processes, device: str) -> N
     if options.dry_run:
         _dry_run(ready(settings, model), limit, options)
         return
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    out = options.out
+    checkpoint = _checkpoint(out)
     for stage in run_search(
         settings, out, _last(out), checkpoint,
         model=model, resume=options.resume, processes=processes, memory_limit_mb=limit,
@@ -101,6 +108,10 @@ def _search(options: argparse.Namespace, processes: Processes, device: str) -> N
 
 def _last(out: Path) -> Path:
     return out.with_name(f"{out.name}-last")
+
+
+def _checkpoint(out: Path) -> Path:
+    return out.with_name(f"{out.name}.checkpoint")
 
 
 def _settings(options: argparse.Namespace, device: str) -> RunSettings:

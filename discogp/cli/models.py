@@ -9,9 +9,12 @@ from discogp.cli.output import add_command, add_json_flag, note, say, say_json
 
 
 def add_to(commands: Any) -> None:
-    models = commands.add_parser("models", help="known models").add_subparsers(required=True, metavar="list|get")
+    models = commands.add_parser("models", help="known models").add_subparsers(required=True, metavar="list|get|check")
     add_json_flag(add_command(models, "list", _models_list, "what is known, and what is on this machine"))
     add_command(models, "get", _models_get, "bring a model to this machine").add_argument("name")
+    check = add_command(models, "check", _models_check, "load a model; tell its size, and how its files differ from it")
+    check.add_argument("name", metavar="MODEL", help="a known model, a Hugging Face name or a folder")
+    add_json_flag(check)
 
 
 def _models_list(options: argparse.Namespace) -> None:
@@ -39,3 +42,30 @@ def _models_get(options: argparse.Namespace) -> None:
     from discogp.models.registry import get_model
 
     say(str(fetch(get_model(options.name), lambda message, share: note(f"{share:4.0%} {message}"))))
+
+
+def _models_check(options: argparse.Namespace) -> None:
+    from discogp.engine.masked_transformer import load_model
+
+    model = load_model(options.name)
+    shape = model.config
+    found = {
+        "name": model.name,
+        "family": shape.family,
+        "layers": shape.n_layers,
+        "heads": shape.n_heads,
+        "edges": model.graph.n_edges,
+        "parameters": model.weights.n_params,
+        "positions": shape.max_positions,
+        "vocabulary": shape.d_vocab,
+        "fingerprint": model.weights.fingerprint,
+        "notes": list(model.notes),
+    }
+    if options.json:
+        say_json(found)
+        return
+    for key, value in found.items():
+        if key != "notes":
+            say(f"{key:12} {value:,}" if isinstance(value, int) else f"{key:12} {value}")
+    for text in model.notes:
+        say(f"note: {text}")

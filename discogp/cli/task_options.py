@@ -18,7 +18,9 @@ def add_task_options(to: argparse.ArgumentParser, default: str | None = None) ->
     which.add_argument(
         "--task-file", type=Path, metavar="FILE", help="CSV, JSON or a known data set: prompt (or messages), correct, …"
     )
-    to.add_argument("--data", type=Path, metavar="FOLDER|FILE", help="published data (BLiMP, PARAREL, LRE) of the task")
+    to.add_argument(
+        "--data", type=Path, metavar="FOLDER|FILE", help="published data (BLiMP, PARAREL, LRE, MIB) of the task"
+    )
     to.add_argument(
         "--bos", choices=get_args(Bos),
         help="the token that opens a text: where the model expects it (auto), before every prompt, or before none",
@@ -38,7 +40,7 @@ def named_task(options: argparse.Namespace) -> tuple[str, dict[str, Any]] | None
     if options.task_file is not None:
         if options.data is not None:
             raise TaskError("--data is for the published data of a --task; a --task-file has its own")
-        name, found = "custom", {"file": str(_resolved(options.task_file))}
+        name, found = "custom", {"file": str(options.task_file.resolve())}
     elif options.task is None:
         name, found = None, {}
     else:
@@ -61,9 +63,5 @@ def _published(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         return options.task, {}
     # A generator that can be replaced by one published file calls it `path`.
     option = next((name for name in ("data", "path") if name in option_names(options.task)), "data")
-    given = {option: str(_resolved(options.data))}
+    given = {option: str(options.data.resolve())}
     return get_task(options.task, **given).name, given
-
-
-def _resolved(path: Path) -> Path:
-    return path.expanduser().resolve()

@@ -15,7 +15,7 @@ from discogp.drawing.palette import PALETTES, Theme
 from discogp.errors import ArtifactError
 from discogp.export.base import FORMATS, Wanted
 from discogp.export.facts import Measured, command
-from discogp.paths import replaced_file
+from discogp.paths import check_writable, replaced_file
 
 __all__ = ["FORMATS", "Measured", "export", "render"]
 
@@ -78,6 +78,7 @@ def export(
         raise ArtifactError(f"{target} is a folder; give the name of a file, such as {target / f'circuit.{format}'}")
     if not parent:
         raise ArtifactError(f"there is no folder {target.parent} to write {target.name} into; make it first")
+    check_writable(target)
     content = render(
         circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title, measured=measured,
         source=source,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ArtifactError, ConfigError
-from discogp.paths import replaced_folder
+from discogp.paths import check_writable, replaced_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +47,7 @@ def export_huggingface(circuit: Circuit, folder: str | Path, model: str | None =
     name = model or circuit.provenance.get("model")
     if not isinstance(name, str):
         raise ConfigError("this circuit does not say which model it is of; give one with --model")
+    check_writable(target)
     _check_replaceable(target)
     with open_checkpoint(name) as opened:
         _mask(opened, circuit)

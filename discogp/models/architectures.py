@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from discogp.errors import ModelError
+from discogp.errors import ModelError, brief
 from discogp.models.families.reading import Parameters
 from discogp.models.families.table import ARCHITECTURES, Architecture
 from discogp.models.weights import ModelWeights
@@ -23,18 +23,18 @@ def architecture_of(raw_config: Mapping[str, Any], model: str) -> Architecture:
     if len(stated) != 1:
         raise ModelError(
             f"model {model!r}: its config.json states {len(stated)} architectures "
-            f"({', '.join(map(str, stated)) or 'none'}); exactly one is needed. {supported_sentence()}"
+            f"({', '.join(map(brief, stated[:5])) or 'none'}); exactly one is needed. {supported_sentence()}"
         )
     name = str(stated[0])
     row = ARCHITECTURES.get(name)
     if row is None:
         raise ModelError(
-            f"model {model!r} has the architecture {name!r}: {_reason(name, raw_config)}. {supported_sentence()}"
+            f"model {model!r} has the architecture {brief(name)}: {_reason(name, raw_config)}. {supported_sentence()}"
         )
     if raw_config.get("model_type") != row.model_type:
         raise ModelError(
             f"model {model!r}: its config.json states the architecture {name!r} but the model_type "
-            f"{raw_config.get('model_type')!r}; {row.model_type!r} belongs to that class. Correct the file "
+            f"{brief(raw_config.get('model_type'))}; {row.model_type!r} belongs to that class. Correct the file "
             "or pass another folder"
         )
     if raw_config.get("quantization_config") is not None:

@@ -12,8 +12,10 @@ from discogp.models import registry
 
 
 def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one short line: its first, with the next where that only announces it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]
+    announced = lines[1:2] if lines and lines[0].endswith(":") else []
+    return " ".join([*lines[:1], *announced] or [type(error).__name__]).rstrip(".")[:300]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

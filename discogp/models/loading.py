@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from discogp.errors import ModelError
+from discogp.errors import ModelError, brief
 from discogp.models import registry
 from discogp.models.architectures import Architecture, architecture_of, extract
-from discogp.models.bounds import check_claims, check_room, check_shape
+from discogp.models.bounds import check_room, check_shape
+from discogp.models.claims import check_claims
 from discogp.models.leftovers import is_leftover, leftover_notes
 from discogp.models.load_errors import first_line, load_error, named, quiet
 from discogp.models.locate import checked_name, locate, read_config
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
+_SPARE_IDS = 100_000
 _LOADING = threading.Lock()
 
 
@@ -142,14 +144,19 @@ def _release_memory() -> None:
 
 
 def usable_device(device: str | torch.device) -> torch.device:
+    """A device that numbers can be put on and read from. ModelError for every other."""
     try:
         target = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ModelError(f"device {device!r} is unknown; use 'cpu' or 'cuda'") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"device {brief(device)} is unknown; use 'cpu' or 'cuda'") from error
     if target.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(
             f"device {str(device)!r}: this machine (or this build of PyTorch) has no CUDA device; use 'cpu'"
         )
+    try:
+        torch.ones(1, device=target).add(1).item()  # 'meta' and others exist by name only
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError, ValueError) as error:
+        raise ModelError(f"device {str(device)!r} cannot compute here: {first_line(error)}. Use 'cpu'") from error
     return target
 
 
@@ -196,9 +203,17 @@ def _read_tokenizer(folder: Path, shown: str) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise load_error(error, shown, "its tokenizer", local=True) from error
+    vocabulary = tokenizer.get_vocab()
+    highest = max(vocabulary.values(), default=0)
+    if highest > 2 * len(vocabulary) + _SPARE_IDS:  # the tokenizer's own code counts through all of them
+        raise ModelError(
+            f"model {shown!r}: its tokenizer numbers {len(vocabulary):,} tokens up to {highest:,}. Its files are "
+            "damaged; download the model again"
+        )
+    return tokenizer
 
 
 def _read_module(folder: Path, shown: str, hf_config: Any, stored: Stored) -> Any:

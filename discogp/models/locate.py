@@ -13,8 +13,13 @@ from typing import Any
 from discogp.errors import ModelError
 from discogp.models import registry
 from discogp.models.plain_json import read_object
+from discogp.paths import user_path
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+
+_READ_WHOLE = (".json", ".model", ".txt", ".jinja", ".vocab", ".tiktoken")
+_MAX_BYTES = 128 * 2**20
+"""Gemma's tokenizer.json, the largest of the families, has 33 MB."""
 
 
 def checked_name(name_or_path: str | os.PathLike[str]) -> str:
@@ -42,7 +47,7 @@ def locate(name: str, known: registry.KnownModel | None) -> tuple[Path | None, s
                 f"model {known.name!r} is not on this machine yet: nothing complete at {folder}. {known.how_to_get()}"
             )
         return folder, ""
-    path = Path(name).expanduser()
+    path = user_path(name, ModelError) if name.startswith("~") else Path(name)
     try:
         if path.is_dir():
             return path.resolve(), ""
@@ -68,21 +73,26 @@ def locate(name: str, known: registry.KnownModel | None) -> tuple[Path | None, s
 def read_config(folder: Path, shown: str) -> dict[str, Any]:
     """The content of a folder's config.json. ModelError, with a clearer reason than the loaders give, where the folder
     is no checkpoint."""
-    if not (folder / "config.json").is_file():
-        found = sorted(entry.name for entry in folder.iterdir())[:6]
-        if "adapter_config.json" in found:
-            raise ModelError(
-                f"model folder {shown!r} holds an adapter only. Merge it into its base model, save that, "
-                "and pass its folder"
-            )
+    try:
+        files = {entry.name: entry.stat().st_size for entry in sorted(folder.iterdir()) if entry.is_file()}
+        names = sorted(entry.name for entry in folder.iterdir())[:6]
+    except OSError as error:
+        raise ModelError(f"model folder {shown!r} cannot be read ({error.strerror}). Check its permissions") from error
+    if "adapter_config.json" in files:
+        raise ModelError(
+            f"model folder {shown!r} holds an adapter (adapter_config.json), which is no model, or changes one while "
+            "it is loaded. Merge it into its base model, save that, and pass its folder"
+        )
+    if "config.json" not in files:
         raise ModelError(
             f"model folder {shown!r} has no config.json "
-            f"({'it is empty' if not found else 'it holds ' + ', '.join(found)}). Pass a folder as "
+            f"({'it holds ' + ', '.join(names) if names else 'it is empty'}). Pass a folder as "
             "save_pretrained writes it: config.json, *.safetensors, tokenizer files"
         )
-    if (folder / "adapter_config.json").exists():
-        raise ModelError(
-            f"model folder {shown!r} holds an adapter (adapter_config.json), which would change the weights "
-            "while loading. Merge it into its base model, save that, and pass its folder"
-        )
+    for name, size in files.items():
+        if Path(name).suffix in _READ_WHOLE and size > _MAX_BYTES:
+            raise ModelError(
+                f"model {shown!r}: {name} has {size:,} bytes; of tokenizers and settings at most {_MAX_BYTES:,} are "
+                "read. Download the model again"
+            )
     return read_object(folder / "config.json", shown)

@@ -46,7 +46,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
-    return "nested too deep" if isinstance(error, RecursionError) else str(error).partition("\n")[0][:200]
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    text = str(error)
+    return "an integer of too many digits" if "integer string conversion" in text else text.partition("\n")[0][:200]
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

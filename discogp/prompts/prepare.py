@@ -22,6 +22,8 @@ from discogp.terms import Bos
 NEAR_CHANCE = 0.2
 # Above this share of one right answer, the prompt need not be read.
 CONSTANT = 0.95
+# Of one split, whoever asks: a search, or the file of a circuit, which costs nobody anything to write.
+MOST_PROMPTS = 50_000
 NO_COUNTERFACTUAL = "no other prompt of the split can be its counterfactual"
 
 
@@ -230,6 +232,8 @@ def _splits(
     model: MaskedTransformer, task: Task, sizes: SplitSizes, seed: int, reading: Reading, need_counterfactual: bool
 ) -> _Stock:
     """The task's splits for this model; of a pool, what its items lose on the way."""
+    if (largest := max(size for _, size in sizes.items())) > MOST_PROMPTS:
+        raise TaskError(f"a split of {largest:,} prompts was asked for; at most {MOST_PROMPTS:,} are prepared")
     if not isinstance(task, PooledTask):
         files = _digests(Path(str(value)) for value in task_options(task).values() if isinstance(value, (str, Path)))
         return _Stock(fitted(task, model.tokenizer).splits(sizes, seed), [], Counter(), False, files)

@@ -14,16 +14,20 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from discogp import paths
+from discogp.errors import ArtifactError, ContentError
+from discogp.reading import read_bytes
 from discogp.runs.store import Run, RunStore, Unreadable
 
 _START_TIME = 30.0  # seconds that a run may wait for its process to be started
 _PATIENCE = 0.3  # seconds between asking a worker to stop and making it stop
+_LONGEST_LOG = 64 * 2**20
 _DEATH = 5.0  # seconds that the system may take to end a process that it was told to kill
 
 
@@ -56,13 +60,25 @@ def resume(store: RunStore, run_id: str) -> Run:
 
 def current(store: RunStore) -> tuple[Run | Unreadable, ...]:
     """Every run, newest first; those whose process has vanished are marked failed first."""
-    return tuple(run if isinstance(run, Unreadable) else refresh(store, run) for run in store.list())
+    return tuple(run if isinstance(run, Unreadable) else _refreshed(store, run) for run in store.list())
+
+
+def _refreshed(store: RunStore, run: Run) -> Run | Unreadable:
+    try:
+        return refresh(store, run)
+    except (ArtifactError, OSError) as error:  # deleted, or not to be written to: the others stand
+        return Unreadable(run.id, str(error))
 
 
 def refresh(store: RunStore, run: Run) -> Run:
     """The run as it is now. A live run without its process (crash, reboot, kill) becomes `failed`."""
-    process = store.process(run.id)
-    if not run.live or (process is not None and is_alive(*process)):
+    if not run.live:
+        return run
+    try:
+        process = store.process(run.id)
+    except ArtifactError as error:  # its process may be at work: cancelling ends it, and what it has saved stays
+        return replace(run, notes=(*run.notes, str(error)))
+    if process is not None and is_alive(*process):
         return run
     if process is None and _age(run) < _START_TIME:
         return run
@@ -80,8 +96,10 @@ def cancel(store: RunStore, run_id: str) -> Run:
     if not run.live:
         return run
     store.cancel_file(run_id).touch()
-    process = store.process(run_id)
-    if process is not None:
+    process = None
+    with suppress(ArtifactError):  # the file asks the process too, if more slowly
+        process = store.process(run_id)
+    if process is not None and is_alive(*process):
         _signal_group(process[0], signal.SIGTERM)
         if not _ends(process, _PATIENCE):
             # Python handles a signal between two bytecodes; a long tensor operation does not wait for that.
@@ -136,7 +154,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 def _last_line(log: Path) -> str:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except FileNotFoundError:
+        lines = read_bytes(log, _LONGEST_LOG).decode("utf-8", errors="replace").strip().splitlines()
+    except (FileNotFoundError, ContentError):
         return ""
     return f"Its last words: {lines[-1][:300]}" if lines else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from discogp.circuits.artifact import check_replaceable, save_circuit
+from discogp.circuits.artifact import save_circuit
 from discogp.circuits.circuit import Circuit
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
@@ -19,6 +19,7 @@ from discogp.errors import TaskError
 from discogp.evaluation.scorer import Evaluation, evaluate
 from discogp.methods.base import Estimate, Method, get_method
 from discogp.prompts.prepare import TaskData, prepare
+from discogp.runs.adoption import figures
 from discogp.runs.store import RunSettings
 from discogp.search import checkpoint as checkpoints
 from discogp.search.distributed import Processes
@@ -90,13 +91,11 @@ def run_search(
     memory_limit_mb: float | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Iterator[Stage | Progress | Saved]:
-    """Search and save: the best circuit in the folder `out`, that of the last step in `last`.
+    """Search and save: the best circuit in the folder `out`, that of the last step in `last`; hold the `places` first.
 
     `resume` None: go on from the checkpoint if there is one. `provenance`: added to the circuit's. Only the first of
     several processes evaluates and saves. Ends without `Saved` if cancelled. Raises DiscoGPError.
     """
-    for folder in (out, last):
-        check_replaceable(folder)  # before minutes of work, not after
     processes = processes or Processes()
     if model is None:
         yield Stage("prepare", f"Loading {settings.model}")
@@ -125,8 +124,8 @@ def run_search(
         return
     yield Stage("evaluate", "Evaluating on the test split")
     evaluation = evaluate(model, final.circuit, search.data.test)
-    figures = {"metrics": evaluation.to_json(), **(provenance or {})}
-    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **figures})
+    made = {"d_model": model.config.d_model, **figures(evaluation), **(provenance or {})}
+    circuit = replace(final.circuit, provenance={**final.circuit.provenance, **made})
     save_circuit(circuit, out)
     if final.last_circuit is not None:
         save_circuit(final.last_circuit, last)

@@ -9,30 +9,34 @@
     runs/<id>/worker.log      what the process wrote; read it when a run failed
 
 Needs neither torch nor a model. Writes are atomic (a temporary file, then a rename), so that a reader never
-sees half a file, whenever the writer was killed.
+sees half a file, whenever the writer was killed. Every file, and every line of progress, carries its checksum;
+types are checked on reading (`records`). What is wrong with one run is told of that run and hides no other.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from discogp import paths
-from discogp.errors import ArtifactError
-from discogp.terms import Bos
+from discogp.errors import ArtifactError, ContentError
+from discogp.reading import Seal, as_text, checked, parse_json, read_bytes, read_text, sealed, shown, unsealed
+from discogp.runs.records import PROCESS, RUN, STATES, Run, RunSettings, State, Unreadable, check_event
 from discogp.versions import versions
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-STATES: tuple[str, ...] = get_args(State)
-LIVE = ("queued", "running")
+__all__ = ["STATES", "Log", "Run", "RunSettings", "RunStore", "Unreadable", "write_json"]
 
+_MOST_BYTES = 16 * 2**20
+_MOST_BYTES_OF_PROGRESS = 256 * 2**20
 _RUN_FILE = "run.json"
 _PROCESS_FILE = "process.json"
 _PROGRESS_FILE = "progress.jsonl"
@@ -41,51 +45,11 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
-class RunSettings:
-    """What to search, and how: enough to repeat it. `config`: the method's settings, as plain data."""
+class Log:
+    """The events of a search in their order, and what there is to say of lines that are none."""
 
-    model: str
-    task: str
-    config: Mapping[str, Any]
-    task_options: Mapping[str, Any] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    only_known: bool = True
-    device: str = "cpu"
-    method: str = "discogp"
-    bos: Bos | None = None
-    few_prompts: bool = False
-    """Whether to search though the prompts are too few for figures that mean something."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as its folder tells it. Times are ISO 8601 in UTC."""
-
-    id: str
-    settings: RunSettings
-    created: str
-    state: State = "queued"
-    finished: str | None = None
-    error: str | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    continued: str | None = None
-    """When the run was last put in the queue again after an interruption."""
-
-    @property
-    def live(self) -> bool:
-        return self.state in LIVE
-
-    @property
-    def seed(self) -> int | None:
-        return self.settings.config.get("seed")
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A folder among the runs that is none, or a broken one, and why."""
-
-    id: str
-    reason: str
+    events: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class RunStore:
@@ -108,7 +72,7 @@ class RunStore:
 
     def can_continue(self, run: Run) -> bool:
         """Whether the run was interrupted (cancelled, killed, failed) and has a checkpoint to go on from."""
-        return run.state in ("failed", "cancelled") and self.checkpoint(run.id).is_file()
+        return run.state in ("failed", "cancelled") and os.path.isfile(self.checkpoint(run.id))
 
     def log_file(self, run_id: str) -> Path:
         return self.folder(run_id) / "worker.log"
@@ -124,7 +88,9 @@ class RunStore:
         return run
 
     def write(self, run: Run) -> None:
-        write_json(self.folder(run.id) / _RUN_FILE, asdict(run))
+        content = asdict(run)
+        del content["notes"]
+        write_json(self.folder(run.id) / _RUN_FILE, content)
 
     def update(self, run_id: str, **changes: Any) -> Run:
         """Write some fields anew and return the run as it is now."""
@@ -155,31 +121,40 @@ class RunStore:
 
     def read(self, run_id: str) -> Run:
         """ArtifactError if the folder is missing or no run."""
-        path = self.folder(run_id) / _RUN_FILE
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            settings = RunSettings(**_known(RunSettings, data["settings"]))
-            run = Run(**{**_known(Run, data), "settings": settings, "id": run_id})
+            data, seal = self._content(run_id, _RUN_FILE)
+            run = checked(RUN, {**data, "id": run_id, "notes": ()})
+            if seal is Seal.BROKEN:
+                raise ContentError(seal.value)
         except FileNotFoundError:
-            raise ArtifactError(f"{path.parent.name} holds no {_RUN_FILE}: it is not a run") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(f"{_RUN_FILE} of {run_id} cannot be read ({type(error).__name__}: {error})") from error
-        if run.state not in STATES or not isinstance(run.settings.config, dict):
-            raise ArtifactError(f"{_RUN_FILE} of {run_id} has state {run.state!r}; allowed: {', '.join(STATES)}")
-        return run
+            raise ArtifactError(f"{run_id} holds no {_RUN_FILE}: it is not a run") from None
+        except ContentError as error:
+            raise ArtifactError(f"{_RUN_FILE} of {run_id} cannot be read: {error}") from error
+        return run if seal is Seal.WHOLE else replace(run, notes=(f"{_RUN_FILE}: {seal.value}",))
+
+    def _content(self, run_id: str, name: str) -> tuple[dict[str, Any], Seal]:
+        found = parse_json(read_text(self.folder(run_id) / name, _MOST_BYTES))
+        if not isinstance(found, dict):
+            raise ContentError(f"it is {shown(found)}; an object is needed")
+        return unsealed(found)
 
     def list(self) -> tuple[Run | Unreadable, ...]:
         """Newest first; whatever cannot be read is told as such and hides nothing else."""
-        if not self.root.is_dir():
+        try:
+            names = sorted(os.listdir(self.root))
+        except FileNotFoundError:
             return ()
+        except OSError as error:
+            return (Unreadable(str(self.root), f"the runs cannot be listed: {error.strerror or error}"),)
         found: list[Run | Unreadable] = []
-        for folder in self.root.iterdir():
-            if folder.name.startswith(".") or not folder.is_dir():
+        for name in names:
+            place = self.root / name
+            if name.startswith(".") or not (os.path.isdir(place) or os.path.islink(place)):
                 continue
             try:
-                found.append(self.read(folder.name))
+                found.append(self.read(name))
             except ArtifactError as error:
-                found.append(Unreadable(folder.name, str(error)))
+                found.append(Unreadable(name, str(error)))
         return tuple(sorted(found, key=lambda run: (getattr(run, "created", ""), run.id), reverse=True))
 
     def delete(self, run_id: str) -> None:
@@ -197,52 +172,84 @@ class RunStore:
         write_json(self.folder(run_id) / _PROCESS_FILE, {"pid": pid, "started": started})
 
     def process(self, run_id: str) -> tuple[int, str | None] | None:
-        """(pid, when that process started, which tells a reused pid apart); None before the start."""
+        """(pid, when that process started, which tells a reused pid apart); None before the start.
+
+        ArtifactError where that cannot be told.
+        """
         try:
-            data = json.loads((self.folder(run_id) / _PROCESS_FILE).read_text(encoding="utf-8"))
-            return int(data["pid"]), data["started"]
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+            data, seal = self._content(run_id, _PROCESS_FILE)
+            process = checked(PROCESS, data)
+            if seal is Seal.BROKEN:
+                raise ContentError(seal.value)
+        except FileNotFoundError:
             return None
+        except ContentError as error:
+            raise ArtifactError(f"{_PROCESS_FILE} of {run_id} cannot be read: {error}") from error
+        return process["pid"], process["started"]
 
     def append_event(self, run_id: str, event: Mapping[str, Any]) -> None:
-        with (self.folder(run_id) / _PROGRESS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, allow_nan=False) + "\n")
-            file.flush()
+        with (self.folder(run_id) / _PROGRESS_FILE).open("ab+") as file:
+            # A process that was killed may have left half a line, which must not take this one with it.
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                file.write(b"\n")
+            file.write(_line(event).encode("ascii"))
 
     def forget_events_after(self, run_id: str, step: int) -> None:
         """Drop the events of later steps, which are about to be computed again."""
         kept = [event for event in self.events(run_id) if not (event.get("total_steps") and event["step"] > step)]
-        text = "".join(json.dumps(event, allow_nan=False) + "\n" for event in kept)
-        _write(self.folder(run_id) / _PROGRESS_FILE, text)
+        _write(self.folder(run_id) / _PROGRESS_FILE, "".join(map(_line, kept)))
 
     def events(self, run_id: str) -> tuple[dict[str, Any], ...]:
         """Every whole event so far; a last line that is still being written is left for the next read."""
+        return self.log(run_id).events
+
+    def log(self, run_id: str) -> Log:
+        """The same with what there is to say of lines that are no events."""
+        path = self.folder(run_id) / _PROGRESS_FILE
         try:
-            text = (self.folder(run_id) / _PROGRESS_FILE).read_text(encoding="utf-8", errors="replace")
+            status = os.stat(path)
+            return _read_log(path, status.st_mtime_ns, status.st_size)
         except FileNotFoundError:
-            return ()
-        events = []
-        for line in text.splitlines():
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(event, dict):
-                events.append(event)
-        return tuple(events)
+            return Log()
+        except (OSError, ContentError) as error:
+            return Log(notes=(f"{_PROGRESS_FILE} cannot be read: {getattr(error, 'strerror', None) or error}",))
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Atomically: a reader sees the old file or the new one."""
-    _write(path, json.dumps(data, indent=2, allow_nan=False))
+@lru_cache(maxsize=64)
+def _read_log(path: Path, _changed: int, _size: int) -> Log:
+    """Once for each state of the file: the page asks for every run each time it is drawn."""
+    lines = read_bytes(path, _MOST_BYTES_OF_PROGRESS).split(b"\n")[:-1]
+    events, problems, unmarked = [], [], 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = parse_json(as_text(line))
+            if not isinstance(event, dict):
+                raise ContentError(f"it is {shown(event)}; an object is needed")
+            event, seal = unsealed(event)
+            check_event(event)
+            if seal is Seal.BROKEN:
+                raise ContentError("it is damaged: its checksum is that of another content")
+            unmarked += seal is Seal.NONE
+            events.append(event)
+        except ContentError as error:
+            problems.append(f"line {number}: {error}")
+    total, notes = f"of {len(lines):,} lines of {_PROGRESS_FILE}", []
+    if problems:
+        notes.append(f"{len(problems):,} {total} cannot be read and are left out; {problems[0]}")
+    if unmarked:
+        notes.append(f"{unmarked:,} {total} have no checksum, so damage to them cannot be told")
+    return Log(tuple(events), tuple(notes))
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    return json.dumps(sealed(event), allow_nan=False) + "\n"
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Atomically, with its checksum: a reader sees the old file or the new one."""
+    _write(path, json.dumps(sealed(data), indent=2, allow_nan=False))
 
 
 def _write(path: Path, text: str) -> None:
     with paths.replaced_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Only the fields that this version knows, so that a folder of a later version still opens."""
-    names = {f.name for f in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}

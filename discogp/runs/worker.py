@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from discogp.errors import DiscoGPError
+from discogp.runs.places import places
 from discogp.runs.store import Run, RunStore
 
 _CANCELLED = 130
@@ -42,12 +43,10 @@ def work(store: RunStore, run: Run) -> None:
         elapsed = round(time.monotonic() - began, 3)
         store.append_event(run.id, {"phase": phase, "message": message, "elapsed": elapsed, **more})
 
-    folder, cancel_file = store.circuit_folder(run.id), store.cancel_file(run.id)
+    goals, cancel_file = _goals(store, run.id), store.cancel_file(run.id)
+    provenance = {"run": run.id, "created": run.created}
     stage = None
-    for stage in run_search(
-        run.settings, folder, folder.with_name("circuit-last"), store.checkpoint(run.id),
-        resume=None, cancelled=cancel_file.exists, provenance={"run": run.id, "created": run.created},
-    ):  # fmt: skip
+    for stage in run_search(run.settings, *goals, resume=None, cancelled=cancel_file.exists, provenance=provenance):
         if isinstance(stage, Stage):
             if stage.after_step is not None:
                 store.forget_events_after(run.id, stage.after_step)
@@ -62,6 +61,12 @@ def work(store: RunStore, run: Run) -> None:
         raise _Cancelled
     if not isinstance(stage, Saved):
         raise RuntimeError("the search ended without a circuit")
+
+
+def _goals(store: RunStore, run_id: str) -> tuple[Path, Path, Path]:
+    """The circuit, that of the last step, the checkpoint."""
+    folder = store.circuit_folder(run_id)
+    return folder, folder.with_name("circuit-last"), store.checkpoint(run_id)
 
 
 def _of_prompts(data: Any) -> dict[str, Any]:
@@ -104,7 +109,11 @@ def main(folder: Path) -> int:
         with FileLock(store.root / ".turn"):
             if store.cancel_file(run_id).exists():
                 raise _Cancelled
-            work(store, store.update(run_id, state="running"))
+            run = store.read(run_id)
+            if not run.live:  # another worker of the same run has ended it meanwhile
+                return 0
+            with places(*_goals(store, run_id)):
+                work(store, store.update(run_id, state="running"))
         store.finish(run_id, "done")
     except (_Cancelled, KeyboardInterrupt):
         store.finish(run_id, "cancelled")

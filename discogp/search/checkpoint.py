@@ -8,9 +8,9 @@ Only tensors and plain values are stored, and nothing else is ever unpickled.
 
 from __future__ import annotations
 
-import pickle
+import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,12 @@ class CheckpointFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             whole = as_tensors(state)
-            content = {"format": _FORMAT, "identity": self.identity, "checksum": _sum(whole), "state": whole}
+            content = {
+                "format": _FORMAT,
+                "identity": self.identity,
+                "sha256": _sum(self.identity, whole),
+                "state": whole,
+            }
             with replaced_file(self.path, sync=True) as temporary, temporary.open("wb") as file:
                 torch.save(content, file)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
@@ -68,11 +73,13 @@ def read(path: Path) -> dict[str, Any]:
         data = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(data, dict) or data.get("format") != _FORMAT or not {"identity", "state"} <= set(data):
             raise ValueError(f"it is not a checkpoint of format {_FORMAT}")
-        if data.get("checksum") != _sum(data["state"]):
+        older = "sha256" not in data and data.get("checksum") == _older_sum(data["state"])
+        if not older and data.get("sha256") != _sum(data["identity"], data["state"]):
             raise ValueError("its checksum is wrong")
     except FileNotFoundError:
         raise ConfigError(f"there is no checkpoint at {path}; start the search without resuming") from None
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    # Damaged bytes make an unpickler raise whatever they spell, as its documentation says.
+    except Exception as error:
         words = str(error).strip().splitlines()
         raise ArtifactError(
             f"the checkpoint {path} cannot be read (cut short or damaged?): {words[0][:200] if words else 'empty'}. "
@@ -115,13 +122,35 @@ class _Array:
         return value[cls.MARK].numpy()
 
 
-def _sum(value: Any, total: int = 0) -> int:
-    """CRC-32 of nested data: torch does not check what it reads."""
+def _sum(*values: Any) -> str:
+    """SHA-256 of nested data, with the types and shapes of its tensors: torch does not check what it reads."""
+    digest = hashlib.sha256()
+    for part in _parts(values):
+        if isinstance(part, Tensor):
+            digest.update(f"{part.dtype} {tuple(part.shape)} ".encode())
+            digest.update(part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{type(part).__name__} {part!r} ".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Nested data as one row, in which lists and mappings announce their length."""
+    if isinstance(value, (Mapping, list, tuple)):
+        yield f"{type(value).__name__} of {len(value)}"
+        for item in value.items() if isinstance(value, Mapping) else value:
+            yield from _parts(item)
+    else:
+        yield value
+
+
+def _older_sum(value: Any, total: int = 0) -> int:
+    """CRC-32, which checkpoints had before, of the state only."""
     if isinstance(value, Mapping):
         value = [part for pair in value.items() for part in pair]
     if isinstance(value, (list, tuple)):
         for item in value:
-            total = _sum(item, total)
+            total = _older_sum(item, total)
         return total
     if isinstance(value, Tensor):
         return zlib.crc32(value.detach().cpu().contiguous().numpy().data, total)

@@ -72,7 +72,7 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     if not launched():
         yield Processes(), device
         return
-    on_gpu = torch.device(device).type == "cuda"
+    on_gpu = device.startswith("cuda")
     if on_gpu:
         place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if place >= there:

@@ -11,6 +11,7 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import ConfigError
 from discogp.models.loading import usable_device
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
+from discogp.search.memory import MB, available_mb
 from discogp.tasks.base import Example
 from discogp.tasks.encoded import Prompts
 
@@ -28,6 +29,7 @@ class Shape:
     length: int = 16
 
 
+POSITIONS = 1024
 SHAPES = {"gpt2-small": Shape(12, 12, 768, 3072, 50257, 16), "small": Shape(6, 8, 256, 1024, 5000, 32)}
 
 
@@ -50,14 +52,15 @@ class Case:
 
 
 def case(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Case:
-    """ConfigError for an unknown shape, a number below 1 or a device that is not there."""
+    """ConfigError for an unknown shape, a number outside its range or a device that is not there."""
     if shape not in SHAPES:
         raise ConfigError(f"there is no shape {shape!r}; allowed: {', '.join(SHAPES)}")
-    for name, value in (("batch", batch), ("length", length), ("repeats", repeats)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    for name, value, most in (("batch", batch, 4096), ("length", length, POSITIONS), ("repeats", repeats, 1000)):
+        if value is not None and not 1 <= value <= most:
+            raise ConfigError(f"{name} is {value}; it must be between 1 and {most}")
     where = usable_device(device)
     size, positions = batch or SHAPES[shape].batch, length or SHAPES[shape].length
+    _check_room(SHAPES[shape], size, positions, where)
     model = random_model(SHAPES[shape], where)
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(0, model.config.d_vocab, (size, positions), generator=generator)
@@ -66,6 +69,16 @@ def case(shape: str, batch: int | None, length: int | None, repeats: int, device
     examples = (Example("random tokens", None, (" right",), (" wrong",)),) * size
     prompts = Prompts(tokens, lengths, None, answers[:, :1], answers[:, 1:], examples).to(model.device)
     return Case(shape, model, prompts)
+
+
+def _check_room(shape: Shape, batch: int, length: int, device: torch.device) -> None:
+    """ConfigError where the outputs of all sources alone would not fit into memory."""
+    sources = shape.n_layers * (shape.n_heads + 1) + 1
+    needed, free = 4 * sources * batch * length * shape.d_model / MB, available_mb(device)
+    if needed > free:
+        raise ConfigError(
+            f"batch {batch} × {length} tokens needs more than {needed:,.0f} MB and {free:,.0f} are free; choose fewer"
+        )
 
 
 def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0) -> MaskedTransformer:
@@ -78,7 +91,7 @@ def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0
     heads, d, hidden = shape.n_heads, shape.d_model, shape.d_mlp
     d_head = d // heads
     config = ModelConfig(
-        "gpt2", shape.n_layers, heads, heads, d, d_head, hidden, shape.d_vocab, 1024, "layer", 1e-5, "gelu_tanh",
+        "gpt2", shape.n_layers, heads, heads, d, d_head, hidden, shape.d_vocab, POSITIONS, "layer", 1e-5, "gelu_tanh",
         gated=False,
     )  # fmt: skip
 
@@ -92,7 +105,7 @@ def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0
         )  # fmt: skip
 
     weights = ModelWeights(
-        config, normal(shape.d_vocab, d), normal(1024, d), tuple(layer() for _ in range(shape.n_layers)),
+        config, normal(shape.d_vocab, d), normal(POSITIONS, d), tuple(layer() for _ in range(shape.n_layers)),
         1 + normal(d), normal(d), normal(d, shape.d_vocab),
     )  # fmt: skip
     return MaskedTransformer(weights, "random")

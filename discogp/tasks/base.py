@@ -118,7 +118,7 @@ _F = TypeVar("_F", bound=TaskFactory)
 _factories: Registry[TaskFactory] = Registry("task", ("discogp.tasks.generated", "discogp.tasks.from_files"), TaskError)
 _aliases: dict[str, str] = {}
 # Families with too many members for one line of an error.
-_LARGE = ("blimp", "lre", "pararel")
+_LARGE = ("blimp", "lre", "mib", "pararel")
 
 
 def register(name: str, *, aliases: Sequence[str] = ()) -> Callable[[_F], _F]:

@@ -20,6 +20,7 @@ from discogp.errors import TaskError
 from discogp.tasks.base import Messages
 
 SECONDS = 20.0
+STARTING = 40.0  # beside those, until the process has imported what it needs, on a machine that is busy
 MEMORY_MB = 2048
 LONGEST = 100_000  # characters of one rendered chat
 _PROGRAM = "discogp.models.chat_process"
@@ -72,7 +73,7 @@ def _rendered(template: str, special: str, chats: tuple[Messages, ...]) -> tuple
             input=json.dumps(work),
             capture_output=True,
             encoding="utf-8",
-            timeout=SECONDS,
+            timeout=STARTING + SECONDS,
             cwd=paths.REPOSITORY,
             check=False,
         )

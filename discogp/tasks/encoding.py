@@ -21,7 +21,8 @@ from discogp.tasks.chat import Refused, render
 from discogp.tasks.encoded import Prompts, Row
 from discogp.tasks.fitting import has_unknown, unknown_words
 from discogp.tasks.opening import opening
-from discogp.tasks.spacing import runs_on
+from discogp.tasks.spacing import runs_on, visible
+from discogp.tasks.token_id import TokenId
 from discogp.terms import Answers, Bos
 
 MULTI_TOKEN = "an answer is more than one token"
@@ -33,6 +34,7 @@ TOO_LONG = "a prompt is longer than the model takes"
 BEYOND = "a token of the prompt or of every answer is beyond the model's vocabulary"
 NO_OTHER = "there is no counterfactual prompt, which resample ablation needs"
 CHAT_REFUSED = "the chat template refuses the messages"
+SETTLED = "an answer is the beginning of all on the other side, so that the likelier one is known beforehand"
 SAME_TOKEN = "a correct and a wrong answer are the same token"
 UNEQUAL = "prompt and counterfactual differ in their number of tokens"
 NO_PREFIX = "the two sentences share no first token, so there is no prompt"
@@ -118,14 +120,27 @@ def encode(examples: Iterable[Example], tokenizer: Any, bos_id: int | None, read
             f"none of the {len(given)} examples can be used with this tokenizer ({why}){first}; "
             "mend them, or choose another task or model"
         )
-    note = f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"
+    notes = [f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"] if without else []
     return Encoded(
         prompts=Prompts.of(kept, padding=0 if bos_id is None else bos_id),
         dropped=dict(dropped.counts),
         answers_left_out=dict(Counter(left_out.values())),
         first=tuple(dropped.first),
-        notes=(note,) if without else (),
+        notes=(*notes, *_ids_note(row.example for row in kept)),
     )
+
+
+def _ids_note(examples: Iterable[Example]) -> list[str]:
+    """What the token ids of a file mean to this tokenizer: only whoever made it can tell whether that is meant."""
+    answers = (answer for example in examples for answer in (*example.correct, *example.wrong))
+    given = {answer.number: answer for answer in answers if isinstance(answer, TokenId)}
+    if not given:
+        return []
+    first = ", ".join(f"{number} is “{visible(text)}”" for number, text in list(given.items())[:NAMED])
+    return [
+        f"the answers are token ids, read as this model's: {first}; if these are not the words that were meant, the "
+        "file is for another tokenizer"
+    ]
 
 
 class _Dropped:
@@ -203,11 +218,31 @@ class _Vocabulary:
             raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
         return self.opened(ids, chat)
 
+    def known(self, number: int) -> int:
+        """An id that a file gives; _Unusable if the model has none such."""
+        limit = self.reading.vocabulary
+        if limit is not None and number >= limit:
+            raise _Unusable(BEYOND, lambda: f"the token id {number} is an answer; the model has {limit}")
+        return number
+
+    def named(self, answers: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+        """The answers, token ids among them with their own text where that tells them from the others."""
+
+        def text(answer: str) -> str:
+            if not isinstance(answer, TokenId):
+                return answer
+            found = self.decode([answer.number])
+            return answer if "\ufffd" in found or found in others else TokenId(answer.number, found)
+
+        return tuple(map(text, answers))
+
     def has_unknown(self, text: str, ids: list[int]) -> bool:
         return has_unknown(text, ids, self._tokenizer)
 
     def answer(self, example: Example, answer: str) -> list[int]:
         """The tokens that `answer` is after its prompt; _Unusable if it cannot be read there, or is not to be."""
+        if isinstance(answer, TokenId):
+            return [self.known(answer.number)]
         prompt = example.prompt
         # Digits may continue a number ("17" + "34"); a letter after a letter only means that the space was forgotten.
         if not example.exact and runs_on(prompt, answer):
@@ -264,7 +299,8 @@ def _answers_in_context(examples: Sequence[Example], vocabulary: _Vocabulary) ->
     for example in examples:
         if example.sentences is None:
             before = vocabulary.context(example.prompt)
-            yield from (before + answer for answer in (*example.correct, *example.wrong))
+            answers = (*example.correct, *example.wrong)
+            yield from (before + answer for answer in answers if not isinstance(answer, TokenId))
 
 
 def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) -> Row:
@@ -281,7 +317,13 @@ def _row(example: Example, vocabulary: _Vocabulary, left_out: dict[str, str]) ->
     room = vocabulary.reading.positions
     if room is not None and longest > room:
         raise _Unusable(TOO_LONG, lambda: f"{longest} tokens; the model takes {room}")
-    return Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
+    if any(isinstance(answer, TokenId) for answer in (*example.correct, *example.wrong)):
+        right = vocabulary.named(example.correct, ())
+        example = replace(example, correct=right, wrong=vocabulary.named(example.wrong, right))
+    row = Row(example, prompt + beginning, None if other is None else other + beginning, correct, wrong)
+    if row.settled is not None:
+        raise _Unusable(SETTLED)
+    return row
 
 
 def _counterfactual(example: Example, length: int, vocabulary: _Vocabulary) -> list[int] | None:

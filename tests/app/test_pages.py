@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,7 +12,9 @@ from streamlit.testing.v1 import AppTest
 from app import session
 from app.explore.permalink import encode
 from app.explore.toggles import Toggles
+from app.loader import Loader
 from discogp.circuits.artifact import save_circuit
+from discogp.errors import ConfigError, ModelError
 from discogp.methods.discogp.settings import config_to_dict, preset
 from discogp.runs import RunSettings, RunStore
 from tests.places import ROOT
@@ -69,6 +73,23 @@ def test_the_saved_figures_are_shown_before_and_without_the_model(home):
     settled(test)
     assert "87.5 %" in html(test)
     assert "no-such-model" in text(test), "the page says why the model cannot be run"
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_model_that_is_there_while_the_page_is_drawn_is_not_missed(home, monkeypatch, looks):
+    """However often the page has looked before: without another look, the saved figures would stay for good."""
+
+    class Late(Future):
+        seen = 0
+
+        def done(self) -> bool:
+            self.seen += 1
+            return self.seen > looks
+
+    late: Future = Late()
+    late.set_exception(ModelError("it is there, and broken"))
+    monkeypatch.setattr(Loader, "workbench", lambda *_: late)
+    assert "it is there, and broken" in text(ran(page("explore").run()))
 
 
 def test_no_circuit_at_all(home, monkeypatch, tmp_path):
@@ -195,3 +216,29 @@ def test_a_file_from_elsewhere_loads_no_model_unasked(home, example):
     button.click()
     settled(ran(test.run()))
     assert "cannot be run here" in text(test)
+
+
+@pytest.mark.parametrize(("train", "asked"), [(256, False), (100_000, True)])
+def test_a_file_that_asks_for_many_prompts_is_not_run_unasked(home, example, monkeypatch, train, asked):
+    """Though its model is a known one and here."""
+    from app.loader import Loader
+    from discogp.models.registry import KnownModel
+
+    monkeypatch.setattr(KnownModel, "available", lambda self: True)
+    seen = []
+
+    def make(_self, circuit):
+        seen.append(circuit)
+        raise ConfigError("nothing is computed in this test")
+
+    monkeypatch.setattr(Loader, "_make", make)
+    sizes = {"train": train, "validation": 128, "test": 256}
+    provenance = {"model": "mini", "task": "ioi", "split_sizes": sizes}
+    test = page("explore")
+    test.session_state["uploads"] = {"file:x.json (1)": replace(example, provenance=provenance)}
+    test.session_state[session.PICKED] = "file:x.json (1)"
+    ran(test.run())
+    labels = [button.label for button in test.button]
+    assert ("Load this model" in labels) == asked
+    assert asked == (not seen)
+    assert ("100,384 prompts" in text(test)) == asked

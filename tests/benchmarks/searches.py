@@ -21,7 +21,7 @@ from typing import Any
 from discogp.cli.output import say
 from discogp.tasks import list_tasks
 
-_PUBLISHED = ("blimp/", "pararel/", "lre/", "custom")  # need data that the repository lacks
+_PUBLISHED = ("blimp/", "pararel/", "lre/", "mib/", "custom")  # need data that the repository lacks
 HEADER = (
     "| task | full model | accuracy | complement | KL (nats) | edges kept | weights kept | time |\n"
     "|---|---|---|---|---|---|---|---|"

@@ -126,6 +126,11 @@ def test_export(visit):
     visit.page.get_by_role("button", name="Export").click()
     svg = ElementTree.fromstring(download(visit, "SVG drawing"))
     assert svg.tag.endswith("svg")
+    said = [str(text.text) for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    shown = float(visit.row("without")[0].removesuffix(" %")) / 100
+    (line,) = [text for text in said if "edited circuit" in text and "accuracy" in text]
+    assert float(line.split("edited circuit ")[1][:5]) == pytest.approx(shown, abs=0.0011)
+    assert any(f"--off '{name}' --score" in text or f"--off {name} --score" in text for text in said)
     assert download(visit, "PNG picture").startswith(b"\x89PNG")
     assert download(visit, "PDF page").startswith(b"%PDF")
     graphml = ElementTree.fromstring(download(visit, "GraphML"))
@@ -145,3 +150,35 @@ def test_a_file_that_is_no_circuit_is_told_and_loses_nothing(visit, tmp_path):
     visit.page.locator("input[type=file]").set_input_files(tmp_path / "bad.json")
     visit.page.get_by_test_id("stAlert").wait_for()
     assert visit.page.locator(".dg-metrics").count() == 1
+
+
+def test_a_circuit_of_another_program_is_scored_and_opened(visit, tmp_path):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    known = visit.row("circuit")
+    visit.page.get_by_role("button", name="Export").click()
+    (tmp_path / "theirs.json").write_bytes(download(visit, "Circuit (MIB / EAP-IG JSON)"))
+    visit.page.keyboard.press("Escape")
+    visit.page.get_by_role("button", name="Open file").click()
+    visit.page.locator("input[type=file]").set_input_files(tmp_path / "theirs.json")
+    visit.page.get_by_text("Read as MIB / EAP-IG JSON").wait_for()
+    for label, choice in (("Its model", "Mini"), ("Task to score it on", "ioi")):
+        box = visit.page.get_by_role("combobox", name=label)
+        box.click()
+        box.fill(choice)
+        box.press("Enter")
+    visit.page.get_by_role("button", name="Import", exact=True).click()
+    visit.page.wait_for_function("document.body.innerText.includes('File · theirs.json')", timeout=120_000)
+    visit.page.keyboard.press("Escape")
+    visit.figures_computed(120_000)
+    assert visit.row("circuit") == known
+
+
+def test_a_pickle_is_refused_with_the_way_out(visit, tmp_path):
+    visit.open()
+    visit.graph_drawn()
+    (tmp_path / "graph.pt").write_bytes(b"PK\x03\x04 and so on")
+    visit.page.get_by_role("button", name="Open file").click()
+    visit.page.locator("input[type=file]").set_input_files(tmp_path / "graph.pt")
+    visit.page.get_by_text("runs whatever code is in it").wait_for()

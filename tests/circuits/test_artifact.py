@@ -338,3 +338,19 @@ def test_no_prefix_of_a_circuit_json_loads_or_escapes() -> None:
     for end in range(0, len(text) - 2, 37):
         with pytest.raises(DiscoGPError):
             circuit_from_json(text[:end])
+
+
+def test_a_file_that_claims_a_large_graph_costs_little(monkeypatch) -> None:
+    """Of 3.7 million edges only those that are kept are made; of more than 4 million none at all."""
+    monkeypatch.setattr(ComputationGraph, "edges", property(lambda self: pytest.fail("every edge was made")))
+    document = {"n_edges": None, "edges": {"input->logits": 1.0}, "all_edge_scores": None}
+    circuit = circuit_from_json(broken(graph={"n_layers": 960, "n_heads": 1}, **document))
+    assert circuit.graph.n_edges == 3_689_281
+    assert [edge.name for edge in circuit.strongest()] == ["input->logits"]
+    assert circuit.edges == ("input->logits",)
+    monkeypatch.setattr(ComputationGraph, "prefix_lengths", property(lambda self: pytest.fail("it was built")))
+    for shape in ({"n_layers": 1000, "n_heads": 1}, {"n_layers": 1024, "n_heads": 1024}):
+        with pytest.raises(ArtifactError, match=r"beyond 4,000,000"):
+            circuit_from_json(broken(graph=shape, **document))
+    with pytest.raises(ArtifactError, match="n_layers is 1500"):
+        circuit_from_json(broken(graph={"n_layers": 1500, "n_heads": 1}, **document))

@@ -204,6 +204,7 @@ def test_a_pickle_is_refused_with_the_way_out(tmp_path: Path) -> None:
         b"blocks.0.hook_mlp_out",
         b"input->a0.h0<q>,1,2,3,4,,,",
         b"x" * 100_000,
+        b"m0->logits" + b"1" * 1500,
     ],
 )
 @pytest.mark.parametrize("name", ["c.json", "c.txt"])

@@ -110,3 +110,25 @@ def test_a_circuit_keeps_its_own_copy() -> None:
     assert circuit.n_weights == (4, 4)
     with pytest.raises(ValueError, match="read-only"):
         circuit.edge_mask[0] = False
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_edges_are_counted_without_making_them(parallel: bool) -> None:
+    for layers, heads in ((1, 1), (1, 7), (5, 1), (3, 4), (12, 12), (30, 9)):
+        graph = ComputationGraph(layers, heads, parallel)
+        prefixes = sum(graph.n_sources_of(row) for row in range(graph.n_readers))
+        assert graph.n_edges == prefixes == len(graph.rows)
+    assert ComputationGraph(12, 12).n_edges == 32_491
+    assert ComputationGraph(30, 9).n_edges == 123_211
+    huge = ComputationGraph(10**6, 10**6, parallel)
+    assert huge.n_edges > 10**24
+    assert set(vars(huge)) == {"n_layers", "n_heads", "parallel", "joint_heads"}
+
+
+def test_some_edges_are_made_without_the_others() -> None:
+    graph = ComputationGraph(3, 2)
+    every = graph.edges
+    fresh = ComputationGraph(3, 2)
+    assert fresh.edges_at([7, 0, 30]) == (every[7], every[0], every[30])
+    assert fresh.edges_at([]) == ()
+    assert "edges" not in vars(fresh)

@@ -43,6 +43,7 @@ FEW_PROMPTS = "--train 32 --validation 16 --test 16"
 SHORT = {
     "discogp models list": "",
     "discogp models get": "",
+    "discogp models check": "",
     "discogp tasks list": "",
     "discogp methods list": "",
     "discogp tasks check": "--limit 16",
@@ -51,6 +52,7 @@ SHORT = {
     "discogp evaluate": "",
     "discogp minimality": "",
     "discogp export": "",
+    "discogp import": FEW_PROMPTS,
     "discogp sparsity": "",
     "discogp bench step": "--shape small --repeats 1 --batch 2",
     "tests.benchmarks.searches": f"{FEW_PROMPTS} {FEW_STEPS}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from discogp import paths
+from discogp.cli import main
 from discogp.errors import ModelError
 from discogp.models import registry
 from discogp.models.families.table import ARCHITECTURES
@@ -94,3 +97,49 @@ def test_hub_model_comes_out_of_the_hub_cache(tmp_path: Path, monkeypatch: pytes
     assert not registry.get_model("gpt2-medium").available()
     assert load_checkpoint("gpt2").name == "gpt2"
     assert load_checkpoint("openai-community/gpt2").title == "GPT-2 small"
+
+
+def test_a_model_of_the_hub_is_fetched_and_then_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a model is read from, and of several kinds of weights one; whatever arrives is checked as a folder."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    made = build_tiny_llama(tmp_path / "made", tokenizer=True)
+    there = [*(file.name for file in made.iterdir()), "pytorch_model.bin", "consolidated.safetensors", "evil.py"]
+    there += ["onnx/model.onnx", "original/params.json"]
+    asked: list[list[str]] = []
+
+    def info(*_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in there])
+
+    def download(name: str, *, allow_patterns: list[str]) -> str:
+        assert name == "somebody/llama"
+        asked.append(sorted(allow_patterns))
+        return str(made)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    checkpoint = load_checkpoint("somebody/llama")
+    assert (checkpoint.name, checkpoint.title) == ("somebody/llama", "somebody/llama")
+    assert asked == [sorted(file.name for file in made.iterdir())]
+    there.remove("model.safetensors")
+    there.remove("consolidated.safetensors")
+    load_checkpoint("somebody/llama")
+    assert "pytorch_model.bin" in asked[1]
+    (made / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="nested"):
+        load_checkpoint("somebody/llama")
+
+
+def test_the_command_line_tells_what_a_folder_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = build_tiny_llama(tmp_path / "model", tokenizer=True, vocab_size=128)
+    assert main(["models", "check", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "note: the model has 128 embeddings for the 97 tokens of its tokenizer" in text
+    assert main(["models", "check", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["layers"], found["heads"], found["vocabulary"]) == (3, 4, 128)
+    assert len(found["notes"]) == 1
+    assert main(["models", "check", "mini"]) == 0
+    assert "note" not in capsys.readouterr().out

@@ -20,6 +20,12 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/search/": ("tests/search/test_progress.py", "tests/search"),
     "discogp/tasks/": ("tests/tasks",),
     "discogp/circuits/": ("tests/circuits",),
+    "discogp/export/": ("tests/export",),
+    "discogp/paths.py": ("tests/test_claims.py", "tests/test_paths.py"),
+    "discogp/reading.py": ("tests/test_reading.py",),
+    "discogp/runs/": ("tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
+    "discogp/models/": ("tests/models/test_checkpoint_table.py", "tests/models/test_folder_fuzz.py", "tests/models"),
+    "discogp/cli/": ("tests/cli/test_hostile.py",),
 }
 
 
@@ -415,7 +421,12 @@ METHOD = _of(
 
 SEARCH = _of(
     "search",
-    ("checkpoint.py", 'if data.get("checksum") != _sum(data["state"]):', 'if data.get("checksum") is None:', "damage"),
+    (
+        "checkpoint.py",
+        'if not older and data.get("sha256") !=',
+        'if not older and not data.get("sha256") or None ==',
+        "damage",
+    ),
     (
         "checkpoint.py",
         "with replaced_file(self.path, sync=True) as temporary, temporary.open",
@@ -611,6 +622,7 @@ _ENCODING = "tests/tasks/test_encoding.py"
 _ENCODED = "tests/tasks/test_encoded.py"
 _GENERATORS = "tests/tasks/test_generators.py"
 _CUSTOM = "tests/tasks/test_custom.py"
+_FORMS = "tests/tasks/test_forms.py"
 
 TASKS = _of(
     "tasks",
@@ -752,6 +764,13 @@ TASKS = _of(
         "tests/tasks/test_tasks.py",
     ),
     (
+        "encoding.py",
+        "return [self.known(answer.number)]",
+        "return [self.known(answer.number) + 1]",
+        "another token than the file's",
+        _ENCODING,
+    ),
+    (
         "from_files/pool.py",
         "key=lambda name: len(pools[name]) / wanted[name])",
         "key=lambda name: len(pools[name]))",
@@ -788,8 +807,8 @@ TASKS = _of(
     ),
     (
         "from_files/blimp.py",
-        'paired=method == "*")',
-        'paired=method != "*")',
+        'paired=method == "*",',
+        'paired=method != "*",',
         "pairs where the prompt decides nothing",
         "tests/tasks/test_blimp.py",
     ),
@@ -799,6 +818,83 @@ TASKS = _of(
         "if 0 < pattern.find",
         "patterns that begin with the subject",
         "tests/tasks/test_pararel.py",
+    ),
+    (
+        "from_files/lines.py",
+        "self.dropped[reason] += 1",
+        "self.dropped[reason] = 1",
+        "lost rows uncounted",
+        _CUSTOM,
+    ),
+    (
+        "from_files/lines.py",
+        "if len(made) == len(pairs):",
+        "if made:",
+        "of a doubled key, the last one asked",
+        _FORMS,
+    ),
+    (
+        "from_files/facts.py",
+        "for other in objects if other not in right)",
+        "for other in objects if other != right[0])",
+        "right answers that count as wrong",
+        "tests/tasks/test_lre.py",
+    ),
+    (
+        "from_files/lre.py",
+        "known[object_] = None",
+        "known.clear() or known.update({object_: None})",
+        "one of several right answers",
+        "tests/tasks/test_lre.py",
+    ),
+    (
+        "from_files/forms/eap_ig.py",
+        "range(year + 1, _LAST_YEAR + 1)]",
+        "range(year, _LAST_YEAR)]",
+        "the year itself counted as later",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/eap_ig.py",
+        'for column in ("correct_idx", "incorrect_idx"))',
+        'for column in ("incorrect_idx", "correct_idx"))',
+        "right and wrong answers exchanged",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/mib.py",
+        "if answer != right:",
+        "if answer:",
+        "a counterfactual with the same answer",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/mib.py",
+        "enumerate(texts) if place != key]",
+        "enumerate(texts) if place > key]",
+        "choices left out",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/table.py",
+        'used = 1 if "unexpected end" in fields else',
+        'used = 9 if "unexpected end" in fields else',
+        "rows lost after a quotation mark",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/json_table.py",
+        "return bisect_right(self._ends, place) + 1",
+        "return bisect_right(self._ends, place)",
+        "faults named by the wrong line",
+        _FORMS,
+    ),
+    (
+        "from_files/forms/reading.py",
+        "if len(fitting) > 1:",
+        "if len(fitting) > 2:",
+        "one of two meanings chosen unsaid",
+        _FORMS,
     ),
     (
         "from_files/lines.py",
@@ -813,6 +909,7 @@ _GRAPH = "tests/circuits/test_graph.py"
 _ARTIFACT = "tests/circuits/test_artifact.py"
 _CHECKSUMS = "tests/circuits/test_checksums.py"
 _SPARSITY = "tests/circuits/test_sparsity.py"
+_FOREIGN = "tests/circuits/test_foreign.py"
 
 CIRCUITS = _of(
     "circuits",
@@ -868,7 +965,36 @@ CIRCUITS = _of(
         "scores of the complement",
         _GRAPH,
     ),
-    ("circuit.py", "np.argsort(-self.edge_scores[kept]", "np.argsort(self.edge_scores[kept]", "weakest first", _GRAPH),
+    ("circuit.py", "np.argsort(-self.importance[kept]", "np.argsort(self.importance[kept]", "weakest first", _GRAPH),
+    ("circuit.py", "return np.abs(self.edge_scores)", "return self.edge_scores", "negative ones rank last", _FOREIGN),
+    (
+        "foreign/mib.py",
+        "mask[index] = _flag(entry, name, source)",
+        "mask[index] = _flag(entry, name, source) or True",
+        "every edge of a MIB file is kept",
+        _FOREIGN,
+    ),
+    (
+        "foreign/names.py",
+        'source, reader = (first, second) if first.role == "source" else (second, first)',
+        "source, reader = first, second",
+        "ACDC's edges turned round",
+        _FOREIGN,
+    ),
+    (
+        "foreign/reading.py",
+        "if graph is None or circuit.graph == graph:",
+        "if graph is None or circuit.graph != graph:",
+        "a circuit of another model",
+        _FOREIGN,
+    ),
+    (
+        "foreign/edge_lists.py",
+        "scores = np.full(graph.n_edges, min(0.0,",
+        "scores = np.full(graph.n_edges, max(0.0,",
+        "edges that are not listed rank first",
+        _FOREIGN,
+    ),
     (
         "circuit.py",
         "return (kept + self.unmasked_weights) / max(",
@@ -909,7 +1035,7 @@ CIRCUITS = _of(
     ),
     (
         "artifact.py",
-        "foreign = sorted(present - {CIRCUIT_FILE, MASKS_FILE, CHECKSUMS_FILE})",
+        "foreign = sorted(present - set(FILES))",
         "foreign = sorted(present - present)",
         "strangers' files are replaced",
         _ARTIFACT,
@@ -931,4 +1057,106 @@ CIRCUITS = _of(
     ),
 )
 
-FAULTS: tuple[Fault, ...] = (*ENGINE, *METHOD, *SEARCH, *EVALUATION, *TASKS, *CIRCUITS)
+_FIGURES = "tests/export/test_figures.py"
+
+EXPORT = _of(
+    "export",
+    (
+        "facts.py",
+        '"edited": measured.edited if measured else None,',
+        '"edited": whole.get("circuit"),',
+        "the original's figures beneath an edited picture",
+        _FIGURES,
+    ),
+    (
+        "base.py",
+        'made.pop("metrics", None)',
+        'made.get("metrics", None)',
+        "the original's figures in the data of an edit",
+        _FIGURES,
+    ),
+    ("facts.py", 'options += ["--score"] if scored else []', "options += []", "another export than this one", _FIGURES),
+)
+
+SAFETY: list[Fault] = [
+    *(
+        Fault(f"discogp/{file}", *rest)
+        for file, *rest in (
+            ("reading.py", "if len(found) != len(pairs):", "if len(found) > len(pairs):", "a name twice"),
+            ("reading.py", "if _deeper_than(DEEPEST, value):", "if _deeper_than(900, value):", "crashes later on"),
+            ("reading.py", "if len(digits) > _MOST_DIGITS:", "if len(digits) > 4000:", "no float holds it"),
+            ("reading.py", "if not stat.S_ISREG(mode):", "if stat.S_ISDIR(mode):", "a pipe is waited for"),
+            ("reading.py", "sort_keys=True, separators", "separators", "order breaks a seal"),
+            ("paths.py", "lock.acquire(timeout=0)", "lock.acquire(timeout=5)", "a second search waits"),
+            ("paths.py", "file.unlink()  # while", "lock.release()  # while", "locks are left"),
+            ("paths.py", "if free < _LEAST_FREE:", "if free < 0:", "a full disk"),
+            ("runs/places.py", "check_replaceable(folder)", "folder.name", "told after the search"),
+            ("runs/store.py", 'file.write(b"\\n")', "pass", "a killed process takes the next line along"),
+            ("runs/records.py", "if datetime.fromisoformat(text).tzinfo is None:", "if not text:", "no zone"),
+            ("runs/records.py", "Field(ge=2, lt=2**31)", "Field(lt=2**31)", "a signal to the server itself"),
+        )
+    )
+]
+
+MODELS = _of(
+    "models",
+    (
+        "leftovers.py",
+        "allowed.append(causal.triu(1 - window))",
+        "allowed.append(causal.triu(-window))",
+        "a wider window passes",
+    ),
+    ("leftovers.py", "any(torch.equal(seen != 0, mask) for mask in allowed)", "True", "any mask passes"),
+    ("leftovers.py", "bool(tensor.float() <= _MASKED)", "True", "a score that hides nothing passes"),
+    ("leftovers.py", "return bool(layers) and all(", "return True or all(", "other frequencies pass"),
+    (
+        "leftovers.py",
+        "return weights.layers[index : index + 1]",
+        "return weights.layers[:1]",
+        "a layer's mask is the first's",
+    ),
+    (
+        "loading.py",
+        "if not torch.equal(head, embedding):",
+        "if head.shape != embedding.shape:",
+        "a head that is not the embedding",
+    ),
+    (
+        "loading.py",
+        "key_mapping=WRAPPER_MAPPING if stored.wrapped else None,",
+        "key_mapping=None,",
+        "wrapped names stay",
+    ),
+    ("loading.py", "return None, (*notes, f", "return bos_id, (*notes, f", "an opening token the model does not have"),
+    ("stored.py", "if sizes > 2 * file.stat().st_size:", "if sizes < 0:", "a view of a number fills the memory"),
+    ("stored.py", "entry.compress_type != zipfile.ZIP_STORED", "entry.compress_type < 0", "a zip bomb"),
+    ("bounds.py", "if masks > _MAX_BUFFER_BYTES:", "if masks < 0:", "masks of a terabyte"),
+    (
+        "bounds.py",
+        "if tensor.dtype not in _FLOATS and not is_leftover(name):",
+        "if tensor.dtype is None:",
+        "integers as weights",
+    ),
+    ("claims.py", "if repeated > MAX_LAYERS:", "if repeated < 0:", "a list without end"),
+    ("plain_json.py", "if len(found) < len(pairs):", "if len(found) > len(pairs):", "a doubled key"),
+)
+CLI = _of(
+    "cli",
+    ("arguments.py", "abs(value) > _LARGEST", "abs(value) < 0", "a seed of 23 digits"),
+    ("arguments.py", "if not math.isfinite(value):", "if value is None:", "a limit that is no number"),
+    ("output.py", "_give_up(sys.stdout)", "pass", "the interpreter fails at its end"),
+    ("output.py", "stream.reconfigure(errors=_PLAINLY)", "pass", "ASCII only"),
+)
+
+FAULTS: tuple[Fault, ...] = (
+    *ENGINE,
+    *METHOD,
+    *SEARCH,
+    *EVALUATION,
+    *TASKS,
+    *CIRCUITS,
+    *EXPORT,
+    *SAFETY,
+    *MODELS,
+    *CLI,
+)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +24,13 @@ from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.errors import ArtifactError, ConfigError
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig, config_to_dict
 from discogp.prompts.prepare import TaskData
+from discogp.search.checkpoint import CheckpointFile, read
+from tests.damage import flip
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
 
+FLIPS = int(os.environ.get("DISCOGP_FLIPS", "200"))
 PHASE = PhaseConfig(steps=7, learning_rate=0.3, attribution_span=2.0, sparsity_peak=300.0)
 WEIGHTS = WeightConfig(steps=7, learning_rate=0.3, sparsity_peak=300.0)
 
@@ -161,6 +167,83 @@ def test_a_damaged_checkpoint_is_told_and_left_alone(
         discover(model, data, config("both"), checkpoint=file, resume=True)
     assert file.read_bytes() == damaged
     assert "executed" not in capsys.readouterr().out
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return type(one) is type(other) and one == other
+
+
+def test_no_flipped_bit_is_gone_on_with_as_something_else(saved: Path, tmp_path: Path) -> None:
+    whole, content, chance = read(saved), saved.read_bytes(), random.Random(0)
+    file, said = tmp_path / "checkpoint", []
+    for _ in range(FLIPS):
+        file.write_bytes(flip(content, chance.randrange(8 * len(content))))
+        try:
+            assert _equal(read(file), whole)
+        except ArtifactError as error:
+            said.append(str(error))
+    assert len(said) > FLIPS // 2
+    assert not [text for text in said if "\n" in text]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["identity"].update(task="another"),
+        lambda data: data["identity"].pop("task"),
+        lambda data: data["state"].update(done=data["state"]["done"] + 1),
+        lambda data: data["state"].update(done=float(data["state"]["done"])),
+        lambda data: data.pop("sha256"),
+    ],
+)
+def test_whatever_is_in_a_checkpoint_counts(saved: Path, tmp_path: Path, change: Callable[[dict], object]) -> None:
+    data = torch.load(saved, weights_only=True)
+    change(data)
+    torch.save(data, tmp_path / "checkpoint")
+    with pytest.raises(ArtifactError, match="checksum is wrong"):
+        read(tmp_path / "checkpoint")
+
+
+def test_another_type_of_the_same_bytes_counts(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "checkpoint", {"task": "x"})
+    file.save({"logits": torch.ones(2, 3), "none": torch.ones(0), "one": torch.tensor(1.0)})
+    for other in (torch.ones(2, 3).view(torch.int32), torch.ones(3, 2), torch.ones(6)):
+        data = torch.load(file.path, weights_only=True)
+        data["state"]["logits"] = other
+        torch.save(data, tmp_path / "other")
+        with pytest.raises(ArtifactError, match="checksum is wrong"):
+            read(tmp_path / "other")
+
+
+def test_a_checkpoint_of_an_older_release_is_gone_on_with(saved: Path, tmp_path: Path) -> None:
+    data = torch.load(saved, weights_only=True)
+    del data["sha256"]
+    total = 0
+    for part in _leaves(data["state"]):
+        total = zlib.crc32(part.numpy().data if isinstance(part, torch.Tensor) else repr(part).encode(), total)
+    torch.save({**data, "checksum": total}, tmp_path / "checkpoint")
+    assert read(tmp_path / "checkpoint")["state"]["done"] == data["state"]["done"]
+    torch.save({**data, "checksum": total + 1}, tmp_path / "checkpoint")
+    with pytest.raises(ArtifactError, match="checksum is wrong"):
+        read(tmp_path / "checkpoint")
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(

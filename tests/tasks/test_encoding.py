@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerFast
 from discogp.errors import TaskError
 from discogp.tasks import Example, SplitSizes, encode, get_task
 from discogp.tasks import encoding as encoding_module
-from discogp.tasks.encoding import Reading
+from discogp.tasks.encoding import BEYOND, Reading
+from discogp.tasks.token_id import TokenId
 from tests.tasks.words import bos_adding_tokenizer, byte_tokenizer, word_tokenizer
 
 SHORT = Example("We saw", "You saw", (" Mary",), (" John",), "short")
@@ -215,3 +216,27 @@ def test_an_answer_is_read_behind_the_tokens_that_the_prompt_really_ends_with() 
     tokenizer = merging_tokenizer(("1", " "), (" ", "2"), ("2", "3"))
     encoded = encode([USABLE, Example("1 2", None, ("3",), ("1",))], tokenizer, None)
     assert encoded.dropped == {encoding_module.MULTI_TOKEN: 1}
+
+
+def test_token_ids_are_the_tokens_of_that_id_and_shown_as_such() -> None:
+    tokenizer = word_tokenizer("The capital of France is Paris Rome London")
+    ids = [tokenizer(f"The {word}", add_special_tokens=False)["input_ids"][-1] for word in ("Paris", "Rome", "London")]
+    paris, rome, london = map(TokenId, ids)
+    found = encode([Example("The capital of France is", None, (paris,), (rome, london), exact=True)], tokenizer, 0)
+    assert found.prompts.correct.tolist() == [ids[:1]]
+    assert found.prompts.wrong.tolist() == [ids[1:]]
+    (asked,) = found.prompts.examples
+    assert (asked.correct, asked.wrong) == ((" Paris",), (" Rome", " London"))
+    assert f"{ids[0]} is “·Paris”, {ids[1]} is “·Rome”" in found.notes[0]
+    assert encode(found.prompts.examples, tokenizer, 0).prompts.wrong.tolist() == [ids[1:]]
+
+
+def test_a_token_id_that_the_model_lacks_is_no_answer() -> None:
+    tokenizer = word_tokenizer("The capital of France is Paris Rome")
+    wrong = (TokenId(1), TokenId(70))
+    some = [Example("The capital", None, (TokenId(number),), wrong, exact=True) for number in (2, 60)]
+    found = encode(some, tokenizer, 0, Reading(vocabulary=50))
+    assert found.prompts.wrong.tolist() == [[1]]
+    assert found.dropped == {BEYOND: 1}
+    assert set(found.answers_left_out) == {BEYOND}
+    assert "the token id 60 is an answer; the model has 50" in found.first[0]

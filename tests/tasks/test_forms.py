@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,9 @@ CASES = {
         "a.csv", 'prompt,correct,wrong\n"a\n\tb",c,d\n', [{"prompt": "a\n\tb", "correct": "c", "wrong": "d"}]
     ),
     "csv, old line ends": Case("a.csv", separated(",").replace("\n", "\r"), OWN),
+    "csv, several answers": Case(
+        "a.csv", "prompt,correct,wrong\na b,c| d,e\n", [{"prompt": "a b", "correct": ["c", " d"], "wrong": ["e"]}]
+    ),
     "semicolons": Case("a.csv", separated(";"), OWN, "semicolons"),
     "semicolons, said by Excel": Case("a.csv", "sep=;\n" + separated(";"), OWN, "semicolons"),
     "tabs": Case("a.tsv", separated("\t"), OWN, "tabs"),
@@ -266,10 +269,16 @@ def read(
     return list(rows.rows), rows.taken, problems
 
 
+def listed_answers(rows: Iterable[tuple[int, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One answer is a list of one, as cells of CSV are."""
+    names = ("correct", "wrong")
+    return [row | {n: [row[n]] for n in names if isinstance(row.get(n), str)} for _, row in rows]
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_file_is_read_as_it_is(tmp_path: Path, case: Case) -> None:
     rows, taken, problems = read(tmp_path, case.name, case.text)
-    assert [row for _, row in rows] == case.rows
+    assert listed_answers(rows) == listed_answers(enumerate(case.rows))
     assert not problems.dropped
     if case.taken is None:
         assert taken is None
@@ -338,6 +347,8 @@ LINES = [json.dumps(PARIS), json.dumps(ROME)]
             1,
             "column 'prompt': a text needed, got an o",
         ),
+        ("a.json", json.dumps([PARIS, PARIS | {"prompt": "a \ud83d"}, ROME]), 1, "half a letter ('\\ud83d' without"),
+        ("a.json", json.dumps([PARIS, PARIS | {"wrong": ["\udc00"]}, ROME]), 1, "column 'wrong': half a letter"),
         ("a.csv", separated(",") + "\na,b\n", 4, "2 columns, the header has 3"),
         ("a.csv", separated(";") + "\na;b;c;d\n", 4, "4 columns, the header has 3; put texts with semicolons"),
         ("a.csv", separated(",").replace("\n", '\n"x" y,b,c\n', 1), 2, "not CSV"),
@@ -348,7 +359,7 @@ LINES = [json.dumps(PARIS), json.dumps(ROME)]
 )
 def test_a_bad_row_is_one_row_less(tmp_path: Path, name: str, content: str | bytes, line: int, message: str) -> None:
     rows, _, problems = read(tmp_path, name, content)
-    assert [row for _, row in rows] in ([PARIS, ROME], [ROME])
+    assert listed_answers(rows) in [listed_answers(enumerate(kept)) for kept in (OWN, OWN[1:])]
     assert problems.dropped == {UNREADABLE: 1}
     (note,) = problems.notes()
     assert f", line {line}: " in note
@@ -432,6 +443,7 @@ def deep(depth: int) -> str:
         ("a.json", "[1] [2]", "several JSON values"),
         ("a.json", '{"prompts": [], "prompts": []}', "line 1: the key 'prompts' is there twice"),
         ("a.json", '{"a": 1, "b": {"c": 2}}', "a JSON object with the keys a, b and no list of rows; wanted"),
+        ("a.json", '{"a\\n\\ud800": [{}], "b": [{}]}', r"several lists of rows \('a\\n\\ud800, b'\)"),
         ("a.json", json.dumps({"train": OWN, "test": OWN}), r"several lists of rows \(train, test\)"),
         ("a.json", "[[1, 2], [3, 4]]", "a list of lists, whose columns have no names"),
         ("a.json", json.dumps({"columns": [1, 2], "data": [[1, 2]]}), "the column names must be texts, got"),

@@ -11,7 +11,7 @@ import pytest
 
 from discogp.cli import main
 from discogp.errors import TaskError
-from discogp.tasks import Pool, SplitSizes, get_task, list_tasks
+from discogp.tasks import Pool, SplitSizes, get_task, list_tasks, task_options
 from discogp.tasks.from_files.lines import UNREADABLE
 from discogp.tasks.from_files.lre import RELATIONS, REPEATED
 from tests.places import data_folder, needs
@@ -74,6 +74,9 @@ def test_a_subject_may_have_braces_and_white_space_around_it(tmp_path: Path) -> 
 def test_names_that_are_escaped_twice_are_read_as_meant(tmp_path: Path) -> None:
     found = pool(tmp_path, written(samples=[*SAMPLES, {"subject": "Brazil", "object": "Bras\\u00edlia"}]))
     assert found.examples[-1].correct == (" Brasília",)
+    found = pool(tmp_path, written(samples=[*SAMPLES, {"subject": "\\ud83d\\ude00", "object": "\\ud83d"}]))
+    assert "😀" in found.examples[-1].prompt
+    assert found.examples[-1].correct == (" �",)
     assert "1 names were escaped twice" in " ".join(found.notes)
 
 
@@ -82,8 +85,9 @@ def test_names_that_are_escaped_twice_are_read_as_meant(tmp_path: Path) -> None:
     [
         ({"subject": "Oslo"}, "the field 'object' must be a name, got None"),
         ({"subject": "", "object": "x"}, "the field 'subject' must be a name, got ''"),
+        ({"subject": "a", "object": "\ud83d"}, "half a letter"),
         ({"subject": ["a"] * 9, "object": 5}, r"the field 'subject' must be a name, got \['a', 'a', 'a', …\].* got 5"),
-        ("Oslo", "an object with a subject and an object needed"),
+        ("Oslo", "a subject and an object needed, got 'Oslo'"),
     ],
 )
 def test_a_bad_pair_is_one_pair_less_and_named_by_its_line(tmp_path: Path, bad: Any, message: str) -> None:
@@ -108,10 +112,11 @@ def test_a_bad_pair_is_one_pair_less_and_named_by_its_line(tmp_path: Path, bad: 
         ('{"samples": {}}', "has no list 'samples'"),
         (written(samples=[]), "has no prompt in it"),
         (written(samples=SAMPLES[:1]), "one object only"),
-        (written(samples=[1, 2]), r"line 11: an object .*\nline 12: an object"),
+        (written(samples=[1, 2]), r"line 11: a subject .*\nline 12: a subject"),
         (written(prompt_templates=[], prompt_templates_zs=["{} and {}", "of {}", 7]), "has no template with one {}"),
         (b'{"samples": "\xff"}', "line 1: not UTF-8"),
         ("\ufeff{}".encode("utf-16"), "UTF-16"),
+        ('{"samples": [{"subject": "a", "subject": "b", "object": "c"}]}', "line 1: the key 'subject' is there twice"),
         ('{"samples": [], "samples": []}', "the key 'samples' is there twice"),
     ],
 )
@@ -150,6 +155,16 @@ def test_real_relations(relation: str) -> None:
     assert set(found.dropped) <= {REPEATED}
     assert all(answer == f" {answer.strip()}" and "\\u" not in answer for e in found.examples for answer in e.correct)
     assert all(not set(e.correct) & set(e.wrong) for e in found.examples)
+
+
+def test_answers_of_several_tokens_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "company_ceo.json").write_text(written(), encoding="utf-8")
+    task = get_task("lre/company_ceo", data=tmp_path, answers="whole")
+    assert task_options(task) == {"data": tmp_path, "answers": "whole"}
+    with pytest.raises(
+        TaskError, match="'answers' of the task 'lre/company_ceo' is 'first'; allowed: 'token', 'whole'"
+    ):
+        get_task("lre/company_ceo", data=tmp_path, answers="first")
 
 
 @needs_real

@@ -163,7 +163,7 @@ def test_examples_refuse_what_cannot_be_scored() -> None:
 
 def test_registry_lists_finds_and_refuses() -> None:
     made_here = [
-        task.name for task in list_tasks() if not task.name.startswith(("blimp/", "pararel/", "lre/", "custom"))
+        task.name for task in list_tasks() if not task.name.startswith(("blimp/", "pararel/", "lre/", "mib/", "custom"))
     ]
     assert made_here == sorted(TASKS)
     for task in list_tasks():

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from discogp.circuits.circuit import Circuit
-from discogp.circuits.foreign.names import edge_name, has_hooks, hook_edge, joined_name, tidy
+from discogp.circuits.foreign.names import ARROWS, edge_name, has_hooks, hook_edge, joined_name, tidy
 from discogp.circuits.foreign.shapes import claimed_graph
 from discogp.circuits.graph import ComputationGraph
 from discogp.errors import ArtifactError, GraphError
@@ -39,6 +39,7 @@ _COLUMNS = {
     "score": ("score", "scores", "weight", "effect", "effect_size", "attribution", "value"),
     "in_graph": ("in_graph", "kept", "present", "in_circuit"),
 }
+_NUMBER = re.compile(r"[-+]?[\d.]\S*|nan|[-+]?inf", re.IGNORECASE)
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # What the printed form of ACDC's own objects says around names, indices and scores.
 _ACDC_WORDS = frozenset({"edge", "edgetype.addition", "edgetype.direct_computation", "edgetype.placeholder"})
@@ -160,14 +161,17 @@ def rows_of_json(data: Any, graph: ComputationGraph, left_out: list[str]) -> Ite
     for number, item in enumerate(items, start=1):
         where = f"entry {number}"
         if isinstance(item, dict):
-            cells = [str(value) for value in item.values()]
-            columns = _Columns(_header(list(item)) or {})
+            columns, parts = _Columns(_header(list(item)) or {}), list(item.values())
         else:
             parts = list(item) if isinstance(item, (list, tuple)) else [item]
-            cells = ["" if part is None else str(part) for part in parts]
             columns = _Columns()
-            if len(cells) > 1 and "->" not in cells[0] and not has_hooks(cells[0]):
-                columns = _Columns({"source": 0, "target": 1, "score": 2})
+        if any(isinstance(part, (list, dict)) for part in parts):
+            raise ArtifactError(f"{where} holds lists or objects; an edge is a name, or a list of names and a score")
+        cells = ["" if part is None else str(part) for part in parts]
+        if sum(map(len, cells)) > _MAX_LINE:
+            raise ArtifactError(f"{where} has more than {_MAX_LINE:,} characters; an edge has fewer")
+        if not isinstance(item, dict) and len(cells) > 1 and "->" not in cells[0] and not has_hooks(cells[0]):
+            columns = _Columns({"source": 0, "target": 1, "score": 2})
         if has_hooks(" ".join(cells)):
             yield from _hook_row(where, " ".join(cells), graph, left_out)
         else:
@@ -179,8 +183,9 @@ def _cells(line: str) -> list[str]:
     for separator in ("\t", ";", ","):
         if separator in line:
             return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    found = re.fullmatch(r"(.*\S)(?<!mlp)\s+([-+]?[\d.]\S*|nan|[-+]?inf)", line, re.IGNORECASE)
-    return [found[1], found[2]] if found and re.search("->|→", found[1]) else [line]
+    parts = line.rsplit(None, 1)
+    scored = len(parts) == 2 and ARROWS.search(parts[0]) and not parts[0].lower().endswith("mlp")
+    return parts if scored and _NUMBER.fullmatch(parts[1]) else [line]
 
 
 def _header(cells: Sequence[str]) -> dict[str, int] | None:
@@ -219,7 +224,7 @@ def _hook_row(where: str, line: str, graph: ComputationGraph, left_out: list[str
         left_out.append(line)
         return
     score, kept = None, True
-    for word in re.split(r"[\s,;:()\[\]{}=\"'|]+", re.sub(r"<-+>?|-+>|→|←", " ", found.rest)):
+    for word in re.split(r"[\s,;:()\[\]{}=\"'|]+", ARROWS.sub(" ", found.rest)):
         if word.lower() in ("true", "false"):
             kept = word.lower() == "true"
         elif word and word.lower() not in _ACDC_WORDS:
@@ -235,7 +240,7 @@ def _score(text: str, where: str, name: str) -> float:
     except ValueError:
         score = math.nan
     if not abs(score) <= float(np.finfo(np.float32).max):
-        raise ArtifactError(f"{where}: the score of {name} is {text[:40]!r}; it must be a finite number")
+        raise ArtifactError(f"{where}: the score of {name[:80]} is {text[:40]!r}; it must be a finite number")
     return score
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from discogp.circuits.circuit import ATTRIBUTION, Circuit
 from discogp.circuits.foreign.shapes import claimed_graph
 from discogp.circuits.graph import ComputationGraph
 from discogp.errors import ArtifactError, GraphError
+from discogp.terms import Ablation
 
 FORM = "MIB / EAP-IG JSON"
 _KEPT_PROBABILITY = "probability of keeping the edge"
@@ -69,16 +70,19 @@ def _circuit(
     origin: dict[str, Any],
 ) -> Circuit:
     ours = document.get("discogp")
-    written = ours.get("scores") if isinstance(ours, dict) else None
-    provenance: dict[str, Any] = {"imported_from": origin}
-    if scores is None or written == _FLAGS:
-        return Circuit(graph, mask, None, ablation="resample", provenance=provenance)
-    if written == _KEPT_PROBABILITY:
+    ours = ours if isinstance(ours, dict) else {}
+    # What EAP-IG means by a circuit, unless this package wrote the file.
+    ablation: Ablation = next((one for one in get_args(Ablation) if one == ours.get("ablation")), "resample")
+    provenance: dict[str, Any] = {"imported_from": origin | ({"ablation": ablation} if ours else {})}
+    if ours.get("scores") == _FLAGS:
+        scores = None
+    elif scores is not None and ours.get("scores") == _KEPT_PROBABILITY:
         shares = np.array([document["edges"].get(e.name, {}).get("score", 0.0) for e in graph.edges], dtype=np.float64)
         shares = np.clip(shares, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
-        return Circuit(graph, mask, np.log(shares) - np.log1p(-shares), ablation="resample", provenance=provenance)  # type: ignore[arg-type]  # made float32
-    provenance["score_kind"] = ATTRIBUTION
-    return Circuit(graph, mask, scores, ablation="resample", provenance=provenance)
+        scores = (np.log(shares) - np.log1p(-shares)).astype(np.float32)
+    elif scores is not None:
+        provenance["score_kind"] = ATTRIBUTION
+    return Circuit(graph, mask, scores, ablation=ablation, provenance=provenance)
 
 
 def _graph(cfg: Any, listed: int, source: str) -> ComputationGraph:

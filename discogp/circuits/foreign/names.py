@@ -28,7 +28,7 @@ _READERS = (
     (re.compile(r"m(?:lp)?(\d+)"), "m{0}"),
 )
 _HOOK = re.compile(
-    r"(?:blocks\.(?P<layer>\d{1,6})\.)?(?P<hook>(?:\w+\.)?hook_\w+)"
+    r"(?:blocks\.(?P<layer>\d{1,6})\.)?(?P<hook>(?:\w{1,40}\.)?hook_\w{1,60})"
     r"(?:['\"\s,]{0,4}(?:TorchIndex\()?(?P<index>[\[(][\w\s:,.]{0,40}[\])])\)?)?"
 )
 _EVERYTHING = frozenset({":", "none", "col", "colon", "...", "slice(none)", "slice(none,none,none)"})
@@ -112,7 +112,7 @@ def hook_edge(text: str, graph: ComputationGraph) -> HookEdge:
 
 
 def _hook(match: re.Match[str], graph: ComputationGraph) -> _Hook:
-    text, hook = match.group().strip(" ,'\""), match["hook"]
+    text, hook = match.group().strip(" ,'\"")[:100], match["hook"]
     layer = None if match["layer"] is None else int(match["layer"])
     head = _head(match["index"], text)
     if layer is None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -31,6 +32,10 @@ _BINARY = {
 }
 
 
+class NeedsModelError(ArtifactError):
+    """A list of edges without its model, whose layers and heads it does not say."""
+
+
 def read_circuit(content: bytes, source: str, graph: ComputationGraph | None = None) -> Circuit:
     """The circuit in a file's bytes, of any form that is known here; `source` names the file in errors.
 
@@ -41,22 +46,25 @@ def read_circuit(content: bytes, source: str, graph: ComputationGraph | None = N
     start = text.lstrip()[:1]
     if not start:
         raise ArtifactError(f"{source} is empty; it should hold {FORMS}")
-    if start in ("{", "[") or source.lower().endswith(".json"):
-        document = _json(text, source)
-        if mib.is_mib(document):
-            return _of_model(_told(mib.read_mib(document, source), content, source), graph, source)
-        if not (isinstance(document, list) or _maps_edges(document)):
-            return _of_model(circuit_from_json(text, source), graph, source)
-        rows: Any = lambda graph, left: edge_lists.rows_of_json(document, graph, left)  # noqa: E731
-    else:
+    if start not in ("{", "[") and not source.lower().endswith(".json"):
         graph = graph or _shape(text, source)
-        rows = lambda graph, left: edge_lists.rows_of_text(text, graph, left)  # noqa: E731
-    return _told(_listed(rows, source, graph, hooks=has_hooks(text)), content, source)
+        listed = partial(edge_lists.rows_of_text, text)
+        return _told(_listed(listed, source, graph, hooks=has_hooks(text)), content, source)
+    document = _json(text, source)
+    if mib.is_mib(document):
+        return _of_model(_told(mib.read_mib(document, source), content, source), graph, source)
+    if isinstance(document, list) or _maps_edges(document):
+        listed = partial(edge_lists.rows_of_json, document)
+        return _told(_listed(listed, source, graph, hooks=has_hooks(text)), content, source)
+    circuit = circuit_from_json(text, source)
+    return circuit if graph is None else _of_model(_told(circuit, content, source), graph, source)
 
 
-def _listed(rows: Any, source: str, graph: ComputationGraph | None, *, hooks: bool) -> Circuit:
+def _listed(
+    rows: Callable[..., Iterator[edge_lists.Row]], source: str, graph: ComputationGraph | None, *, hooks: bool
+) -> Circuit:
     if graph is None:
-        raise ArtifactError(
+        raise NeedsModelError(
             f"{source} is a list of edges, which does not say how many layers and heads its model has; name the model "
             "(discogp import FILE --model M, or load_circuit(file, graph=model.graph))"
         )
@@ -83,7 +91,7 @@ def _told(circuit: Circuit, content: bytes, source: str) -> Circuit:
     origin = {
         "file": PurePath(source).name,
         "sha256": hashlib.sha256(content).hexdigest(),
-        **circuit.provenance["imported_from"],
+        **circuit.provenance.get("imported_from", {"form": "circuit JSON"}),
     }
     return replace(circuit, provenance={**circuit.provenance, "imported_from": origin})
 

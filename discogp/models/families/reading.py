@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from discogp.errors import ModelError
+from discogp.errors import ModelError, brief
 from discogp.models.weights import Activation
 
 Parameters = Mapping[str, Tensor]
@@ -16,7 +16,7 @@ Parameters = Mapping[str, Tensor]
 
 def setting_error(architecture: str, key: str, value: object, allowed: str) -> ModelError:
     return ModelError(
-        f"{architecture} with {key}={value!r} is not reproduced exactly here, so it is refused; allowed: "
+        f"{architecture} with {key}={brief(value)} is not reproduced exactly here, so it is refused; allowed: "
         f"{allowed}. Pass a checkpoint with that setting"
     )
 

@@ -101,7 +101,7 @@ class BlimpParadigm:
         path = published_file("blimp", f"{self.paradigm}.jsonl", self.data)
         examples, dropped, problems = _read(path, path.stat().st_mtime_ns)
         method = PARADIGMS[self.paradigm][1]
-        return Pool(examples, dict(dropped), (*self._notes(), *problems.notes()), paired=method == "*")
+        return Pool(examples, dict(dropped), (*self._notes(), *problems.notes()), paired=method == "*", files=(path,))
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""

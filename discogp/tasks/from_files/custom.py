@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from discogp.errors import TaskError
+from discogp.paths import user_path
 from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
 from discogp.tasks.from_files.forms.reading import WHAT, read_rows
 from discogp.tasks.from_files.lines import Problems
@@ -54,7 +55,7 @@ class CustomTask:
         """See `PooledTask.pool`. TaskError lists up to ten lines that cannot be read."""
         if self.file is None:
             raise TaskError("the task 'custom' needs a file of prompts; give one with --task-file")
-        path = Path(self.file).expanduser()
+        path = user_path(self.file, TaskError)
         return _read(path, path.stat().st_mtime_ns if path.is_file() else 0, self.exact)
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:

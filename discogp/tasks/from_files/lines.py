@@ -6,7 +6,7 @@ import json
 import stat
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,13 +240,35 @@ def _short(value: Any, depth: int) -> str:
     return repr(value)
 
 
+def named(names: Iterable[str]) -> str:
+    """Names of columns or keys in an error, in one short line whatever they are."""
+    text = ", ".join(names)
+    text = text if len(text) <= 120 else f"{text[:117]}…"
+    return text if text.isprintable() else repr(text)
+
+
+def half_letter(text: str) -> str | None:
+    """Why a text is none: JSON can write half a letter (\\ud83d alone), which nothing can encode."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return f"half a letter ({text[error.start]!a} without the other half)"
+    return None
+
+
 def texts_of(
     row: Mapping[str, Any], keys: Sequence[str], what: str, number: int, problems: Problems
 ) -> tuple[str, ...] | None:
     """The texts under the keys, without white space around them; None, and the row told, if one is no text."""
+    if isinstance(row, Doubled):
+        problems.add(number, row.why)
+        return None
     values = [row.get(key) for key in keys]
     found = [value.strip() for value in values if isinstance(value, str) and value.strip()]
     if len(found) == len(keys):
+        if why := next(filter(None, map(half_letter, found)), None):
+            problems.add(number, f"the fields {named(map(repr, keys))} must be {what}, got {why}")
+            return None
         return tuple(found)
     bad = [(key, v) for key, v in zip(keys, values, strict=True) if not isinstance(v, str) or not v.strip()]
     problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {shown(v)}" for key, v in bad))

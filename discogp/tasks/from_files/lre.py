@@ -2,8 +2,8 @@
 
 The prompt is the relation's first template for use without examples (`prompt_templates_zs`, else `prompt_templates`).
 The right answers are the objects of the subject, the wrong ones those of the relation's other subjects; those that are
-several tokens are no candidates. The counterfactual is another subject of the same split with as many tokens and
-another object.
+several tokens are no candidates, unless `answers` is "whole". The counterfactual is another subject of the same split
+with as many tokens and another object.
 
 Source: Hernandez et al. 2024 (arXiv 2308.09124), files of github.com/evandez/relations, `data/factual/….json`.
 """
@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from discogp.errors import TaskError
-from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
+from discogp.tasks.from_files.facts import fact_examples, split_facts
 from discogp.tasks.from_files.forms.json_table import Listing, read_document
-from discogp.tasks.from_files.lines import Doubled, Problems, read_text, texts_of
-from discogp.tasks.from_files.pool import Pool, split_pool
+from discogp.tasks.from_files.lines import Problems, read_text, shown, texts_of
+from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
+from discogp.terms import Answers
 
 _WHAT, _ORIGIN = "LRE file", "github.com/evandez/relations"
 _BY_KIND = """
@@ -61,11 +63,15 @@ class _Relation:
 
 @dataclass(frozen=True)
 class LreRelation:
-    """One relation. `data`: its file, or a folder that has LRE's files."""
+    """One relation. `data`: its file, or a folder that has LRE's files. `answers`: of one token, or whole."""
 
     relation: str
     data: str | Path | None = None
+    answers: Answers = "token"
     source = "LRE relations (Hernandez et al. 2024, arXiv 2308.09124; MIT)"
+
+    def __post_init__(self) -> None:
+        check_option(self.name, "answers", self.answers, Answers)
 
     @property
     def name(self) -> str:
@@ -86,25 +92,14 @@ class LreRelation:
         """See `PooledTask.pool`."""
         path = published_file("lre", f"{RELATIONS[self.relation]}/{self.relation}.json", self.data)
         found = _read(path, path.stat().st_mtime_ns)
-        objects = dict.fromkeys(object_ for several in found.facts.values() for object_ in several)
-        if len(objects) < 2:
-            raise TaskError(f"the {_WHAT} {str(path)!r} has one object only, so there is no wrong answer")
-        others: dict[tuple[str, ...], tuple[str, ...]] = {}
-        examples: list[Example] = []
-        for subject, right in found.facts.items():
-            if right not in others:
-                others[right] = tuple(f" {other}" for other in objects if other not in right)
-            answers = tuple(f" {object_}" for object_ in right)
-            prompt = found.template.replace("{}", subject)
-            examples.append(Example(prompt, None, answers, others[right], group=right[0]))
+        examples = fact_examples(found.facts, found.template, f"the {_WHAT} {str(path)!r}")
         several = sum(len(right) > 1 for right in found.facts.values())
         notes = (f"{self.name}: of {several} subjects several objects are right",) if several else ()
-        return Pool(tuple(examples), dict(found.dropped), (*notes, *found.notes), paired=True)
+        return Pool(examples, dict(found.dropped), (*notes, *found.notes), paired=True, files=(path,))
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
-        families = ((lambda e: e.prompt, "No subject is in more than one split; answers are."),)
-        return split_pool(self.name, examples, families, sizes, seed)
+        return split_facts(self.name, examples, sizes, seed)
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""
@@ -112,8 +107,8 @@ class LreRelation:
 
 
 def _register(relation: str) -> None:
-    def make(data: str | Path | None = None) -> LreRelation:
-        return LreRelation(relation, data)
+    def make(data: str | Path | None = None, answers: Answers = "token") -> LreRelation:
+        return LreRelation(relation, data, answers)
 
     register(f"lre/{relation}")(make)
 
@@ -133,13 +128,13 @@ def _read(path: Path, changed: int) -> _Relation:
     facts: dict[str, dict[str, None]] = {}
     repeats = escaped = 0
     for line, sample in samples.items:
-        if not isinstance(sample, dict) or isinstance(sample, Doubled):
-            problems.add(line, getattr(sample, "why", "an object with a subject and an object needed"))
+        if not isinstance(sample, dict):
+            problems.add(line, f"a subject and an object needed, got {shown(sample)}")
             continue
         pair = texts_of(sample, ("subject", "object"), "a name", line, problems)
         if pair is None:
             continue
-        subject, object_ = (_ESCAPED.sub(lambda found: chr(int(found[1], 16)), name) for name in pair)
+        subject, object_ = map(_unescaped, pair)
         escaped += (subject, object_) != pair
         known = facts.setdefault(subject, {})
         repeats += object_ in known
@@ -152,6 +147,11 @@ def _read(path: Path, changed: int) -> _Relation:
         problems.dropped + Counter({REPEATED: repeats}),
         (*notes, *problems.notes()),
     )
+
+
+def _unescaped(name: str) -> str:
+    halves = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name)
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _template(document: Mapping[str, Any], what: str) -> str:

@@ -1,8 +1,8 @@
 """PARAREL: facts of one relation ("The capital of Thailand is" -> " Bangkok"), the answer chosen among the relation's.
 
 The prompt is the relation's first pattern that ends in the object, up to there. The right answer is the object, the
-wrong ones are the objects of the relation's other facts; those that are several tokens are no candidates. The
-counterfactual is another subject of the same split with as many tokens and another object.
+wrong ones are the objects of the relation's other facts; those that are several tokens are no candidates, unless
+`answers` is "whole". The counterfactual is another subject of the same split with as many tokens and another object.
 
 Source: Elazar et al. 2021 (arXiv 2102.01017), after T-REx and LAMA: `trex_lms_vocab/P36.jsonl` has the facts,
 `pattern_data/graphs_json/P36.jsonl` the patterns. The 21 relations are those of arXiv 2407.03779.
@@ -17,10 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from discogp.errors import TaskError
-from discogp.tasks.base import Example, Splits, SplitSizes, register
+from discogp.paths import user_path
+from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
+from discogp.tasks.from_files.facts import split_facts
 from discogp.tasks.from_files.lines import Problems, json_objects, read_text_lines, texts_of
-from discogp.tasks.from_files.pool import Pool, split_pool
+from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
+from discogp.terms import Answers
 
 RELATIONS: Mapping[str, str] = {
     "P19": "place of birth",
@@ -54,7 +57,11 @@ class PararelRelation:
 
     relation: str
     data: str | Path | None = None
+    answers: Answers = "token"
     source = "PARAREL (Elazar et al. 2021, arXiv 2102.01017; MIT), facts of T-REx"
+
+    def __post_init__(self) -> None:
+        check_option(self.name, "answers", self.answers, Answers)
 
     @property
     def name(self) -> str:
@@ -74,7 +81,7 @@ class PararelRelation:
     def pool(self) -> Pool:
         """See `PooledTask.pool`."""
         file = f"{self.relation}.jsonl"
-        given = Path(self.data).expanduser() if self.data is not None else None
+        given = user_path(self.data, TaskError) if self.data is not None else None
         # Given the file of facts itself, its patterns lie where PARAREL has them, two folders beside.
         folder = given.resolve().parent.parent if given is not None and given.is_file() else given
         facts = published_file("pararel", f"trex_lms_vocab/{file}", given)
@@ -99,12 +106,11 @@ class PararelRelation:
             )
         repeats = len(rows) - len(distinct)
         dropped = problems.dropped + Counter({REPEATED: repeats})
-        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True)
+        return Pool(examples, dict(dropped), (*notes, *problems.notes()), paired=True, files=(facts, patterns))
 
     def split(self, examples: Sequence[Example], sizes: SplitSizes, seed: int) -> Splits:
         """See `PooledTask.split`."""
-        families = ((lambda e: e.prompt, "No subject is in more than one split; answers are."),)
-        return split_pool(self.name, examples, families, sizes, seed)
+        return split_facts(self.name, examples, sizes, seed)
 
     def splits(self, sizes: SplitSizes, seed: int) -> Splits:
         """See `Task.splits`."""
@@ -112,8 +118,8 @@ class PararelRelation:
 
 
 def _register(relation: str) -> None:
-    def make(data: str | Path | None = None) -> PararelRelation:
-        return PararelRelation(relation, data)
+    def make(data: str | Path | None = None, answers: Answers = "token") -> PararelRelation:
+        return PararelRelation(relation, data, answers)
 
     register(f"pararel/{relation}")(make)
 

@@ -6,32 +6,35 @@ import time
 from pathlib import Path
 
 from discogp.errors import TaskError
+from discogp.paths import user_path
 
 # Folders, within the one given, in which the files of a data set may lie: a folder for several data sets, the data
 # set's own, or a clone of its repository.
 _PLACES = {
     "blimp": ("", "blimp", "data", "blimp/data"),
     "pararel": ("", "pararel", "data", "pararel/data"),
+    "mib": ("", "mib", "data", "MIB-causal-variable-track/tasks"),
     "lre": ("", "lre_relations", "lre", "data", "relations/data"),
 }
 _ORIGINS = {
     "blimp": "github.com/alexwarstadt/blimp",
     "pararel": "github.com/yanaiela/pararel",
     "lre": "github.com/evandez/relations",
+    "mib": "github.com/aaronmueller/MIB",
 }
-_TITLES = {"pararel": "PARAREL", "lre": "LRE"}
+_TITLES = {"pararel": "PARAREL", "lre": "LRE", "mib": "MIB"}
 # A hub out of reach costs half a minute of retries; within this many seconds it is not asked again.
 _PATIENCE = 120.0
 _out_of_reach_since = float("-inf")
 
 
 def published_file(collection: str, name: str, data: str | Path | None) -> Path:
-    """The file `name` of a collection (blimp, pararel, lre): in the folder `data`, or `data` itself if it is a file,
-    or, without `data` and for BLiMP, from the hub. TaskError says where it was looked for.
+    """The file `name` of a collection (blimp, pararel, lre, mib): in the folder `data`, or `data` itself if that is a
+    file, or, without `data` and for BLiMP, from the hub. TaskError says where it was looked for.
     """
     if data is None:
         return _from_hub(collection, name)
-    given = Path(data).expanduser()
+    given = user_path(data, TaskError)
     if given.is_file():
         return given
     # The last: the folder within the data set in which the file lies.

@@ -16,7 +16,7 @@ from typing import Any
 from discogp.errors import TaskError
 from discogp.tasks.from_files.forms.base import FORMS, column_name
 from discogp.tasks.from_files.forms.table import Table
-from discogp.tasks.from_files.lines import DECODER, Problems, Text, check_rows, json_objects, shown, too_long
+from discogp.tasks.from_files.lines import DECODER, Problems, Text, check_rows, json_objects, named, shown, too_long
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # The first of these is meant where an object has several lists of rows.
@@ -234,12 +234,12 @@ def _contained(value: dict[str, Any], what: str, problems: Problems) -> Table:
     ]
     chosen = next((key for key in _ROWS if key in lists), lists[0] if len(lists) == 1 else None)
     if chosen is None:
-        several = f"several lists of rows ({', '.join(lists)[:120]}); give one of them" if lists else "no list of rows"
+        several = f"several lists of rows ({named(lists)}); give one of them" if lists else "no list of rows"
         raise TaskError(
-            f"{what} is a JSON object with the keys {', '.join(value)[:120] or '(none)'} and {several}; wanted: a list "
+            f"{what} is a JSON object with the keys {named(value) or '(none)'} and {several}; wanted: a list "
             "of objects with the keys prompt, correct, wrong, or such a list under the key prompts"
         )
-    return _listed(value[chosen], what, None if chosen == "prompts" else f"the rows under {chosen!r}", problems)
+    return _listed(value[chosen], what, None if chosen == "prompts" else f"the rows under {shown(chosen)}", problems)
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:

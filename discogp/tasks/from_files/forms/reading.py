@@ -18,7 +18,7 @@ from discogp.tasks.from_files.forms.json_table import json_table
 from discogp.tasks.from_files.forms.own import OWN
 from discogp.tasks.from_files.forms.parquet import MAGIC, parquet_table
 from discogp.tasks.from_files.forms.table import Table, csv_table
-from discogp.tasks.from_files.lines import LONGEST_LINE, Problems, as_text, read_bytes, shown
+from discogp.tasks.from_files.lines import LONGEST_LINE, Problems, as_text, half_letter, read_bytes, shown
 
 WHAT = "task file"
 # Columns of published data that have a task of their own.
@@ -140,15 +140,25 @@ def _converted(rows: Sequence[Row], form: Form, separated: bool, problems: Probl
 
 
 def _unasked(row: Cells) -> str | None:
-    """Why no question can be made of the cells, whatever they mean: too long or too deep."""
-    for name in ("prompt", "correct", "wrong", "counterfactual", "group"):
+    """Why no question can be made of the cells, whatever they mean: too long, too deep, or no text at all."""
+    for name in ("prompt", "correct", "wrong", "counterfactual", "group", "messages"):
         value = row.get(name)
+        turns = name == "messages" or (name == "counterfactual" and "messages" in row)
         for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and len(item) > LONGEST_LINE:
-                return f"column {name!r}: {len(item):,} letters; a text may have at most {LONGEST_LINE:,}"
-            if isinstance(item, list | dict) and not (name == "counterfactual" and "messages" in row):
+            if isinstance(item, list | dict) and not turns:
                 return f"column {name!r}: a text needed, got {shown(value)}"
+            texts = list(item.values()) if isinstance(item, dict) else [item]
+            if fault := next(filter(None, map(_no_text, texts)), None):
+                return f"column {name!r}: {fault}"
     return None
+
+
+def _no_text(item: Any) -> str | None:
+    if not isinstance(item, str):
+        return None
+    if len(item) > LONGEST_LINE:
+        return f"{len(item):,} letters; a text may have at most {LONGEST_LINE:,}"
+    return half_letter(item)
 
 
 def _taken(path: Path, table: Table, form: Form, others: Sequence[Form]) -> str | None:

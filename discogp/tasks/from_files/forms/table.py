@@ -11,7 +11,7 @@ from typing import Any
 
 from discogp.errors import TaskError
 from discogp.tasks.from_files.forms.base import FORMS, column_name
-from discogp.tasks.from_files.lines import Problems, Text, check_rows, too_long
+from discogp.tasks.from_files.lines import Problems, Text, check_rows, named, too_long
 
 # A field that runs over more lines has lost its closing quotation mark: the search for it stops here.
 _MOST_LINES_OF_A_ROW = 200
@@ -52,9 +52,7 @@ def csv_table(text: Text, what: str, tabs: bool, problems: Problems) -> Table:
         raise TaskError(f"{what}, line {number}: {header}")
     columns = [column_name(name) for name in header]
     if repeated := [name for name, count in Counter(columns).items() if count > 1 and name]:
-        raise TaskError(
-            f"{what}, line {number}: the column {', '.join(repeated)} is there twice; keep one, or rename one"
-        )
+        raise TaskError(f"{what}, line {number}: the column {named(repeated)} is there twice; keep one, or rename one")
     rows: list[tuple[int, dict[str, Any]]] = []
     unclosed = 0
     for count, (number, end, record) in enumerate(records):
@@ -68,10 +66,10 @@ def csv_table(text: Text, what: str, tabs: bool, problems: Problems) -> Table:
                 raise TaskError(f"{what}: more than {_MOST_UNCLOSED:,} texts lack the quotation mark that ends them")
         elif len(record) != len(columns):
             if record and "".join(record).strip():
-                named = _SEPARATORS.get(separator, f"{separator!r} in them")
+                marks = _SEPARATORS.get(separator, f"{separator!r} in them")
                 problems.add(
                     number,
-                    f"{len(record)} columns, the header has {len(columns)}; put texts with {named} in quotation marks",
+                    f"{len(record)} columns, the header has {len(columns)}; put texts with {marks} in quotation marks",
                 )
         elif "".join(record).strip():
             rows.append((number, {name: cell for name, cell in zip(columns, record, strict=True) if name}))
