@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -92,9 +92,9 @@ class Workbench:
         """Whether the last run took so long that somebody waiting should be told."""
         return bool(self.times) and self.times[0] > 0.7
 
-    def word(self, token: int) -> str:
+    def words(self, tokens: Sequence[int]) -> str:
         tokenizer = self.model.tokenizer
-        return str(token) if tokenizer is None else tokenizer.decode([token])
+        return " ".join(map(str, tokens)) if tokenizer is None else tokenizer.decode(list(tokens))
 
 
 class _Check(NamedTuple):

@@ -68,6 +68,14 @@ class Said:
     def first_is_right(self, row: Row) -> bool:
         return any(self.top[: len(answer)] == answer for answer in row.correct)
 
+    def as_far_as(self, row: Row) -> tuple[int, ...]:
+        """Its own text up to the first token after which no answer goes on."""
+        goes_on = {tuple(a[:n]) for a in (*row.correct, *row.wrong) for n in range(len(a))}
+        for n in range(len(self.top)):
+            if tuple(self.top[:n]) not in goes_on:
+                return tuple(self.top[:n])
+        return tuple(self.top)
+
     def kl_from(self, full: Said) -> Tensor:
         found = []
         for ours, theirs in zip(self.on_the_way, full.on_the_way, strict=True):
@@ -98,7 +106,7 @@ def said(logits: Logits, row: Row) -> Said:
         return torch.stack([p[token] for p, token in zip(answered(answer), answer, strict=True)]).sum()
 
     top: list[int] = []
-    for _ in range(max(map(len, row.correct))):
+    for _ in range(max(map(len, (*row.correct, *row.wrong)))):
         other = None if row.counterfactual is None else row.counterfactual + top
         top.append(int(logits(row.prompt + top, other)[-1].argmax()))
     right, wrong = ([score(answer) for answer in answers] for answers in (row.correct, row.wrong))

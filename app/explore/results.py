@@ -84,9 +84,9 @@ def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPromp
             ChangedPrompt(
                 prompt=example.prompt,
                 answer=" / ".join(word.strip() for word in example.correct[:3]),
-                full=workbench.word(int(full.top_token[i])),
-                before=workbench.word(int(before.top_token[i])),
-                after=workbench.word(int(outcome.top_token[i])),
+                full=workbench.words(full.text(i)),
+                before=workbench.words(before.text(i)),
+                after=workbench.words(outcome.text(i)),
                 right_before=bool(before.correct[i]),
                 right_after=bool(outcome.correct[i]),
                 difference_before=float(before.logit_diff[i]),

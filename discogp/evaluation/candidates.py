@@ -69,6 +69,22 @@ def greedy_is_right(top_token: Int[Tensor, "*k r"], prompts: Prompts) -> Bool[Te
     return ((_of_prompts(missed.float(), prompts.steps) == 0) & (prompts.correct >= 0)).any(-1)
 
 
+def likeliest_texts(top_token: Int[Tensor, "r"], prompts: Prompts) -> list[tuple[int, ...]]:
+    """Of every prompt, how the likeliest tokens [r] go on from it, as far as its rows follow: to the first token with
+    which no candidate goes on, or to a candidate's end."""
+    if prompts.steps is None:
+        return [(token,) for token in top_token.tolist()]
+    tokens, lengths, top = prompts.tokens.tolist(), prompts.lengths.tolist(), top_token.tolist()
+    found: list[tuple[int, ...]] = []
+    for prompt, rows in enumerate(prompts.steps.table().tolist()):
+        behind = {tuple(tokens[row][lengths[prompt] : lengths[row]]): row for row in rows if row >= 0}
+        text: tuple[int, ...] = ()
+        while text in behind:
+            text = (*text, top[behind[text]])
+        found.append(text)
+    return found
+
+
 def as_one_token(
     logits: Float[Tensor, "r V"], full_log_probs: Float[Tensor, "r V"], prompts: Prompts
 ) -> tuple[Tensor, Prompts, Tensor]:

@@ -32,7 +32,10 @@ class Metrics:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a model, or a part of it, did on every prompt [b]."""
+    """What a model, or a part of it, did on every prompt [b].
+
+    `texts`: where answers are several tokens, the likeliest tokens, one after the other, as far as candidates follow.
+    """
 
     correct: NDArray[np.bool_]
     top_token: NDArray[np.int64]
@@ -40,6 +43,11 @@ class Outcome:
     logit_diff: NDArray[np.float32]
     kl: NDArray[np.float32]
     further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    texts: tuple[tuple[int, ...], ...] = ()
+
+    def text(self, prompt: int) -> tuple[int, ...]:
+        """The token ids of what is likeliest to be said of one prompt."""
+        return self.texts[prompt] if self.texts else (int(self.top_token[prompt]),)
 
     @property
     def metrics(self) -> Metrics:

@@ -30,7 +30,13 @@ from discogp.engine.replacement import Replacement
 from discogp.engine.sparse_pass import SparseRunner
 from discogp.engine.workspace import Workspace
 from discogp.errors import ArtifactError, ConfigError
-from discogp.evaluation.candidates import Candidates, along_right_answers, as_one_token, greedy_is_right
+from discogp.evaluation.candidates import (
+    Candidates,
+    along_right_answers,
+    as_one_token,
+    greedy_is_right,
+    likeliest_texts,
+)
 from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference
 from discogp.evaluation.outcome import Evaluation, Outcome
 from discogp.tasks.encoded import Prompts
@@ -142,10 +148,11 @@ class Scorer:
 
     def collect(self, all_logits: Iterator[Float[Tensor, "r V"]]) -> Outcome:
         """The outcome that the logits [r, V] of every batch's rows in turn amount to."""
-        further = FURTHER.values()
+        further, texts = FURTHER.values(), list[tuple[int, ...]]()
         columns: list[list[NDArray[Any]]] = [[] for _ in range(5 + len(further))]
         for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
             top, found = logits.argmax(-1), Candidates.of(logits, batch)
+            texts += [] if batch.steps is None else likeliest_texts(top, batch)
             seen = as_one_token(logits, full, batch) if further else ()
             values = (
                 answers_right(found.scores, found.correct, found.wrong),
@@ -158,7 +165,8 @@ class Scorer:
             for column, value in zip(columns, values, strict=True):
                 column.append(value.cpu().numpy())
         whole = [np.concatenate(column) for column in columns]
-        return Outcome(*whole[:5], further=dict(zip((measure.name for measure in further), whole[5:], strict=True)))
+        named = dict(zip((measure.name for measure in further), whole[5:], strict=True))
+        return Outcome(*whole[:5], further=named, texts=tuple(texts))
 
 
 def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: FoldedWeights) -> Replacement:

@@ -12,7 +12,7 @@ from discogp.circuits.measures import FURTHER, Measure
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import apply_weight_masks, weight_fields
 from discogp.evaluation import scorer, toggling
-from discogp.evaluation.candidates import Candidates, as_one_token
+from discogp.evaluation.candidates import Candidates, along_right_answers, as_one_token, greedy_is_right
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.scorer import Evaluator, Scorer
 from discogp.methods.random import random_edges
@@ -42,6 +42,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 def same(got: Outcome, rows: list[Row], ours: list[Said], full: list[Said]) -> None:
     assert got.correct.tolist() == [one.is_right() for one in ours]
     assert got.top_token.tolist() == [one.top[0] for one in ours]
+    assert list(got.texts) == [one.as_far_as(row) for one, row in zip(ours, rows, strict=True)]
     assert got.top_is_right.tolist() == [one.first_is_right(row) for one, row in zip(ours, rows, strict=True)]
     np.testing.assert_allclose(got.logit_diff, [float(one.difference()) for one in ours], atol=2e-4)
     kl = [float(one.kl_from(of)) for one, of in zip(ours, full, strict=True)]
@@ -190,3 +191,18 @@ def test_all_else_is_the_rest_of_the_probability(model: MaskedTransformer) -> No
     torch.testing.assert_close(seen[:, :-1].exp(), scores.exp(), atol=1e-6, rtol=1e-3)
     assert (len(view), view.n_rows, view.steps) == (5, 5, None)
     assert view.tokens.tolist() == prompts.asked.tokens.tolist()
+
+
+def test_answers_of_one_token_go_through_untouched(model: MaskedTransformer) -> None:
+    """Not equal numbers but the same tensors: nothing is computed between logits and measures."""
+    row = random_rows(model, 1, seed=3)[0]
+    prompts = Prompts.of([Row(row.example, row.prompt, None, [[1], [2]], [[3]])])
+    logits = model.logits(prompts.tokens, prompts.last)
+    found = Candidates.of(logits, prompts)
+    assert found.scores is logits
+    assert (found.correct is prompts.correct, found.wrong is prompts.wrong) == (True, True)
+    assert along_right_answers(logits, prompts) is logits
+    seen, view, full = as_one_token(logits, logits, prompts)
+    assert (seen is logits, view is prompts, full is logits) == (True, True, True)
+    assert greedy_is_right(torch.tensor([2]), prompts).tolist() == [True]
+    assert greedy_is_right(torch.tensor([3]), prompts).tolist() == [False]

@@ -103,7 +103,7 @@ def test_an_index_outside_is_refused() -> None:
 
 def test_batches_are_bounded_by_rows_and_keep_prompts_whole() -> None:
     prompts = Prompts.of(ROWS)
-    for size, expected in ((1, [5, 2, 1]), (3, [5, 3]), (5, [5, 3]), (7, [7, 1]), (8, [8])):
+    for size, expected in ((1, [5, 2, 1]), (3, [5, 3]), (5, [5, 3]), (6, [5, 3]), (7, [7, 1]), (8, [8])):
         batches = list(prompts.batches(size))
         assert [batch.n_rows for batch in batches] == expected
         assert [e.prompt for batch in batches for e in batch.examples] == ["x", "y", "z"]
