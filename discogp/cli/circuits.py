@@ -144,8 +144,8 @@ def _measured(options: argparse.Namespace, off: list[str]) -> Measured:
     from discogp.evaluation.session import AblationSession
     from discogp.export import Measured
 
-    prompts = {"ablation": None, "task": None, "task_file": None, "data": None, "device": "cpu"}
-    model, circuit, data = _restored(argparse.Namespace(**{**vars(options), **prompts}))
+    own = {"ablation": None, "task": None, "task_file": None, "data": None, "bos": None, "answers": None}
+    model, circuit, data = _restored(argparse.Namespace(**{**vars(options), **own, "exact": False, "device": "cpu"}))
     session = AblationSession(model, circuit, data.test)
     parts = (session.full, session.circuit, session.complement)
     edited = session.without(off).metrics.to_json() if off else None

@@ -23,7 +23,7 @@ from discogp.circuits.document import circuit_from_json
 from discogp.circuits.foreign.reading import read_circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.cli import main
-from discogp.errors import GraphError
+from discogp.errors import ArtifactError, GraphError
 from discogp.export import FORMATS, Measured, render
 from discogp.paths import assets
 from tests.places import ROOT
@@ -187,8 +187,12 @@ def test_nonsense_in_the_provenance_of_a_strangers_file_is_no_crash(circuit: Cir
     keys = ("model", "task", "metrics", "split", "created", "imported_from", "switched_off", "d_model", "score_kind")
     strange = replace(circuit, provenance=dict.fromkeys(keys, value))
     for format in TEXTS:
-        assert render(strange, format)
-        assert render(strange, format, off=circuit.edges[:2], measured=EDITED)
+        try:
+            assert render(strange, format)
+            assert render(strange, format, off=circuit.edges[:2], measured=EDITED)
+        except ArtifactError as error:  # a document that could not be opened again is not written
+            assert "\n" not in str(error)
+            assert format == "json"
 
 
 # --- numbers ----------------------------------------------------------------------------------------------
