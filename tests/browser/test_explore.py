@@ -169,7 +169,7 @@ def test_a_circuit_of_another_program_is_scored_and_opened(visit, tmp_path):
         box.fill(choice)
         box.press("Enter")
     visit.page.get_by_role("button", name="Import", exact=True).click()
-    visit.page.wait_for_function("document.body.innerText.includes('File · theirs.json')", timeout=120_000)
+    visit.page.get_by_test_id("stAlert").get_by_text("Read as MIB / EAP-IG JSON").wait_for(timeout=120_000)
     visit.page.keyboard.press("Escape")
     visit.figures_computed(120_000)
     assert visit.row("circuit") == known
