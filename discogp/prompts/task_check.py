@@ -15,6 +15,7 @@ from discogp.prompts.answers import Chance, chance, full_answers, sentence_log_p
 from discogp.prompts.prepare import chance_notes, left_out_note, needs_tokenizer
 from discogp.prompts.reading import pieces, reading_of
 from discogp.tasks import Example, PooledTask, Prompts, SplitSizes, Task, encode, fitted
+from discogp.tasks.base import FEW
 from discogp.tasks.encoding import NO_PREFIX
 from discogp.terms import Bos
 
@@ -93,6 +94,10 @@ def check_task(
     guess: Chance = chance(chosen)
     notes += left_out_note(encoded.answers_left_out)
     notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
+    if len(prompts) < FEW:
+        notes.append(
+            f"{len(prompts)} usable prompts are too few for figures that mean something; a search asks for {FEW}"
+        )
     return TaskCheck(
         task=task.name,
         items=items,
