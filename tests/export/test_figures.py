@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import xml.etree.ElementTree as ElementTree
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
@@ -187,12 +188,11 @@ def test_nonsense_in_the_provenance_of_a_strangers_file_is_no_crash(circuit: Cir
     keys = ("model", "task", "metrics", "split", "created", "imported_from", "switched_off", "d_model", "score_kind")
     strange = replace(circuit, provenance=dict.fromkeys(keys, value))
     for format in TEXTS:
-        try:
+        # A document that could not be opened again is not written.
+        unsound = format == "json" and value is not None
+        with pytest.raises(ArtifactError, match="cannot be read") if unsound else nullcontext():
             assert render(strange, format)
             assert render(strange, format, off=circuit.edges[:2], measured=EDITED)
-        except ArtifactError as error:  # a document that could not be opened again is not written
-            assert "\n" not in str(error)
-            assert format == "json"
 
 
 # --- numbers ----------------------------------------------------------------------------------------------
