@@ -1,5 +1,7 @@
 """Every error a user can cause, so that the page and the command line can show its text and nothing else."""
 
+import reprlib
+
 
 class DiscoGPError(ValueError):
     """Base of the errors whose message is meant for the user: value received, what is allowed, what to do."""
@@ -30,6 +32,14 @@ class ContentError(DiscoGPError):
 
 
 def brief(value: object) -> str:
-    """A value out of somebody's file, as a short part of a message: it may be anything, of any length."""
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:110]} … ({len(text):,} characters)"
+    """A value out of somebody's file, as a short part of a message: it may be anything, of any length and depth."""
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # a whole number of more digits than Python writes out
+        return f"a {type(value).__name__}"
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 2
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxdict = 3
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 60

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import reprlib
 import stat
 from collections.abc import Mapping
 from enum import Enum
@@ -19,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AllowInfNan, Strict, TypeAdapter, ValidationError
 
-from discogp.errors import ContentError
+from discogp.errors import ContentError, brief
 
 T = TypeVar("T")
 
@@ -31,13 +30,6 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]  # whole numbers are num
 DEEPEST = 64  # nested objects and lists; what walks through them later has Python's limit of 1,000 calls
 SEAL = "sha256"
 _MOST_DIGITS = 300  # of a whole number: more would be no float
-_SHORT = reprlib.Repr()
-_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlevel = 60, 60, 2
-
-
-def shown(value: Any) -> str:
-    """The value as an error may show it: short, whatever it is."""
-    return _SHORT.repr(value)
 
 
 # --- bytes and text --------------------------------------------------------------------------------------
@@ -121,7 +113,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise ContentError(f"it holds {shown(name)} twice")
+                raise ContentError(f"it holds {brief(name)} twice")
             seen.add(name)
     return found
 
@@ -157,7 +149,7 @@ def _in_words(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{place} is no name that is known here{more}"
     wanted = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return f"{place} is {shown(first['input'])}; {wanted}{more}"
+    return f"{place} is {brief(first['input'])}; {wanted}{more}"
 
 
 # --- seals -----------------------------------------------------------------------------------------------

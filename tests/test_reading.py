@@ -14,7 +14,7 @@ import pytest
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from discogp.errors import ContentError
+from discogp.errors import ContentError, brief
 from discogp.reading import (
     DEEPEST,
     Flag,
@@ -28,7 +28,6 @@ from discogp.reading import (
     read_bytes,
     read_text,
     sealed,
-    shown,
     unsealed,
 )
 
@@ -165,7 +164,7 @@ def test_what_is_shown_is_short() -> None:
     for _ in range(50):
         deep = [deep] * 9
     for value in ("x" * 10**6, deep, {"a": deep}, 10**300, ["x" * 1000] * 1000):
-        assert len(shown(value)) < 600
+        assert len(brief(value)) < 600
 
 
 # --- seals -----------------------------------------------------------------------------------------------

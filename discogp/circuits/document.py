@@ -20,8 +20,8 @@ from discogp import reading
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.circuits.schema import DOCUMENT, FORMAT, VERSION, Document, Weights
-from discogp.errors import ArtifactError, ContentError, DiscoGPError, GraphError
-from discogp.reading import DEEPEST, Seal, as_text, checked, parse_json, sealed, shown, unsealed
+from discogp.errors import ArtifactError, ContentError, DiscoGPError, GraphError, brief
+from discogp.reading import DEEPEST, Seal, as_text, checked, parse_json, sealed, unsealed
 
 CHECKSUMS_FILE = "SHA256SUMS"
 MAX_JSON_BYTES = 64 * 2**20
@@ -158,7 +158,7 @@ def parse_document(text: str | bytes, source: str) -> tuple[Document, Seal]:
     version = found.get("version")
     if version != VERSION or isinstance(version, bool):
         raise ArtifactError(
-            f"{source} has version {shown(version)}; this program reads version {VERSION}. "
+            f"{source} has version {brief(version)}; this program reads version {VERSION}. "
             f"Save it again with a matching release"
         )
     try:
@@ -184,7 +184,7 @@ def read_edges(document: Document, source: str) -> tuple[ComputationGraph, dict[
         except GraphError as error:
             raise ArtifactError(f"{source}: {error}") from error
         if score is not None and abs(score) > _FLOAT32_MAX:
-            raise ArtifactError(f"{source}: the score of {name} is {shown(score)}; it must be a finite float32 or null")
+            raise ArtifactError(f"{source}: the score of {name} is {brief(score)}; it must be a finite float32 or null")
         listed[index] = None if score is None else float(score)
     return graph, listed
 

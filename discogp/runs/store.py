@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from discogp import paths
-from discogp.errors import ArtifactError, ContentError
-from discogp.reading import Seal, as_text, checked, parse_json, read_bytes, read_text, sealed, shown, unsealed
+from discogp.errors import ArtifactError, ContentError, brief
+from discogp.reading import Seal, as_text, checked, parse_json, read_bytes, read_text, sealed, unsealed
 from discogp.runs.records import PROCESS, RUN, STATES, Run, RunSettings, State, Unreadable, check_event
 from discogp.versions import versions
 
@@ -135,7 +135,7 @@ class RunStore:
     def _content(self, run_id: str, name: str) -> tuple[dict[str, Any], Seal]:
         found = parse_json(read_text(self.folder(run_id) / name, _MOST_BYTES))
         if not isinstance(found, dict):
-            raise ContentError(f"it is {shown(found)}; an object is needed")
+            raise ContentError(f"it is {brief(found)}; an object is needed")
         return unsealed(found)
 
     def list(self) -> tuple[Run | Unreadable, ...]:
@@ -224,7 +224,7 @@ def _read_log(path: Path, _changed: int, _size: int) -> Log:
         try:
             event = parse_json(as_text(line))
             if not isinstance(event, dict):
-                raise ContentError(f"it is {shown(event)}; an object is needed")
+                raise ContentError(f"it is {brief(event)}; an object is needed")
             event, seal = unsealed(event)
             check_event(event)
             if seal is Seal.BROKEN:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from discogp.errors import TaskError
+from discogp.errors import TaskError, brief
 from discogp.tasks.from_files.forms.base import FORMS, column_name, listed
 from discogp.tasks.from_files.forms.reading import WHAT, read_rows
-from discogp.tasks.from_files.lines import MOST_BYTES, UNREADABLE, Problems, shown
+from discogp.tasks.from_files.lines import MOST_BYTES, UNREADABLE, Problems
 from discogp.tasks.token_id import TokenId
 
 PARIS = {"prompt": "The capital of France is", "correct": "Paris", "wrong": "Rome"}
@@ -345,7 +345,7 @@ LINES = [json.dumps(PARIS), json.dumps(ROME)]
             "a.json",
             json.dumps([PARIS, PARIS | {"prompt": {"a": 1}}, ROME]),
             1,
-            "column 'prompt': a text needed, got an o",
+            "column 'prompt': a text needed, got {'a': 1}",
         ),
         ("a.json", json.dumps([PARIS, PARIS | {"prompt": "a \ud83d"}, ROME]), 1, "half a letter ('\\ud83d' without"),
         ("a.json", json.dumps([PARIS, PARIS | {"wrong": ["\udc00"]}, ROME]), 1, "column 'wrong': half a letter"),
@@ -402,7 +402,7 @@ def test_rows_of_others_that_cannot_be_meant_so_say_why(
         (MCQA | {"answerKey": 2}, "the place of a choice, 0 to 1, needed, got 2"),
         (MCQA | {"answerKey": True}, "the place of a choice, 0 to 1, needed, got True"),
         (MCQA | {"answerKey": "Z"}, "the place of a choice, 0 to 1, needed, got 'Z'"),
-        (MCQA | {"choices": {"text": ["a"]}}, "an object with a list 'label', needed, got an object"),
+        (MCQA | {"choices": {"text": ["a"]}}, "an object with a list 'label', needed, got {'text'"),
         (MCQA | {"choices": []}, "a list, or an object with a list 'label', needed, got \\[\\]"),
         (MCQA | {"choices": [["a"], "b"]}, "column 'choices': a text or a whole number needed"),
         (ADDITION | {"label": None}, "column 'label': a text or a whole number needed, got None"),
@@ -557,6 +557,7 @@ def test_the_small_words() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    assert shown(nested) == "[[a list]]"
-    assert shown("x" * 100_000) == f"'{'x' * 57}…'"
-    assert shown({"a": 1}) == "an object"
+    assert brief(nested) == "[[[...]]]"
+    assert len(brief("x" * 100_000)) == 60
+    assert brief({"a": 1}) == "{'a': 1}"
+    assert brief(10**5000) == "a int" or len(brief(10**5000)) <= 60

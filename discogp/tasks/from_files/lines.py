@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discogp.errors import TaskError
+from discogp.errors import TaskError, brief
 
 SHOWN = 10
 # Of a file that is used, fewer are named.
@@ -223,25 +223,6 @@ DECODER = json.JSONDecoder(
 )
 
 
-def shown(value: Any) -> str:
-    """A value in an error, short whatever it is: a long or deep one is not written out first."""
-    return _short(value, 2)[:80]
-
-
-def _short(value: Any, depth: int) -> str:
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else f"{value[:57]}…")
-    if isinstance(value, list):
-        return (
-            "a list"
-            if depth == 0
-            else f"[{', '.join(_short(item, depth - 1) for item in value[:3])}{', …' * (len(value) > 3)}]"
-        )
-    if isinstance(value, Mapping):
-        return "an object"
-    return repr(value)
-
-
 def named(names: Iterable[str]) -> str:
     """Names of columns or keys in an error, in one short line whatever they are."""
     text = ", ".join(names)
@@ -273,5 +254,5 @@ def texts_of(
             return None
         return tuple(found)
     bad = [(key, v) for key, v in zip(keys, values, strict=True) if not isinstance(v, str) or not v.strip()]
-    problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {shown(v)}" for key, v in bad))
+    problems.add(number, "; ".join(f"the field {key!r} must be {what}, got {brief(v)}" for key, v in bad))
     return None

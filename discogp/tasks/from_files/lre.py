@@ -18,11 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from discogp.errors import TaskError
+from discogp.errors import TaskError, brief
 from discogp.tasks.base import Example, Splits, SplitSizes, check_option, register
 from discogp.tasks.from_files.facts import fact_examples, split_facts
 from discogp.tasks.from_files.forms.json_table import Listing, read_document
-from discogp.tasks.from_files.lines import Problems, read_text, shown, texts_of
+from discogp.tasks.from_files.lines import Problems, read_text, texts_of
 from discogp.tasks.from_files.pool import Pool
 from discogp.tasks.from_files.published import published_file
 from discogp.terms import Answers
@@ -129,7 +129,7 @@ def _read(path: Path, changed: int) -> _Relation:
     repeats = escaped = 0
     for line, sample in samples.items:
         if not isinstance(sample, dict):
-            problems.add(line, f"a subject and an object needed, got {shown(sample)}")
+            problems.add(line, f"a subject and an object needed, got {brief(sample)}")
             continue
         pair = texts_of(sample, ("subject", "object"), "a name", line, problems)
         if pair is None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from discogp.errors import brief
 from discogp.tasks.base import Example, Messages
 from discogp.tasks.chat import readable
-from discogp.tasks.from_files.lines import Problems, shown
+from discogp.tasks.from_files.lines import Problems
 from discogp.tasks.spacing import MOVED, spaced, without_space
 from discogp.tasks.token_id import TokenId
 
@@ -106,14 +107,14 @@ def _chat(value: Any, column: str) -> Messages:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise _Wrong(f"column {column!r}: a JSON list of messages is needed, got {shown(value)}") from error
+            raise _Wrong(f"column {column!r}: a JSON list of messages is needed, got {brief(value)}") from error
     if not isinstance(value, list) or not value:
         raise _Wrong(f"column {column!r}: {_wanted('a list of messages', value)}")
     for turn in value:
         parts = [turn.get(key) if isinstance(turn, dict) else None for key in ("role", "content")]
         if not all(isinstance(part, str) for part in parts):
             raise _Wrong(
-                f"column {column!r}: every message is an object with a text role and a text content, got {shown(turn)}"
+                f"column {column!r}: every message is an object with a text role and a text content, got {brief(turn)}"
             )
     return tuple((turn["role"], turn["content"]) for turn in value)
 
@@ -130,7 +131,7 @@ def _group(value: Any) -> str:
     if value is None:
         return ""
     if not isinstance(value, str | int):
-        raise _Wrong(f"column 'group': a text is needed, got {shown(value)}")
+        raise _Wrong(f"column 'group': a text is needed, got {brief(value)}")
     return str(value).strip()
 
 
@@ -140,9 +141,9 @@ def _exact(value: Any) -> bool:
     word = str(value).strip().lower() if isinstance(value, str | int) else None
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise _Wrong(f"column 'exact': true or false is needed, got {shown(value)}")
+    raise _Wrong(f"column 'exact': true or false is needed, got {brief(value)}")
 
 
 def _wanted(what: str, value: object) -> str:
     empty = value is None or (isinstance(value, str) and not value.strip())
-    return f"{what} needed, " + ("it is empty" if empty else f"got {shown(value)}")
+    return f"{what} needed, " + ("it is empty" if empty else f"got {brief(value)}")

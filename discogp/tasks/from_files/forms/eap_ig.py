@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from discogp.errors import brief
 from discogp.tasks.from_files.forms.base import Cells, Form, Unfit, first_of, kept, listed, register
-from discogp.tasks.from_files.lines import shown
 from discogp.tasks.token_id import TokenId
 
 _CORRUPTED = "corrupted|corrupt"
@@ -28,9 +28,9 @@ def token_ids(value: Any, column: str) -> list[TokenId]:
         try:
             found.append(TokenId(int(text) if re.fullmatch(r"\d{1,8}", text) and item is not True else -1))
         except ValueError as error:
-            raise Unfit(f"column {column!r}: {error}; got {shown(value)}") from None
+            raise Unfit(f"column {column!r}: {error}; got {brief(value)}") from None
     if not found:
-        raise Unfit(f"column {column!r}: a token id or several needed, got {shown(value)}")
+        raise Unfit(f"column {column!r}: a token id or several needed, got {brief(value)}")
     return found
 
 
@@ -58,19 +58,19 @@ def _labelled(cells: Cells) -> Cells:
     if len(label) == 2:
         return _ids({**cells, "correct_idx": label[0], "incorrect_idx": label[1]})
     if len(label) != 1:
-        raise Unfit(f"column 'label': a year, or the ids of the right and the wrong token; got {shown(label)}")
+        raise Unfit(f"column 'label': a year, or the ids of the right and the wrong token; got {brief(label)}")
     return _greater_than(cells, label[0])
 
 
 def _greater_than(cells: Cells, label: Any) -> Cells:
     text = str(label).strip().removesuffix(".0") if isinstance(label, str | int | float) else ""
     if not re.fullmatch(r"\d{1,2}|\d{4}", text) or label is True:
-        raise Unfit(f"column 'label': the last two digits of a year needed, got {shown(label)}")
+        raise Unfit(f"column 'label': the last two digits of a year needed, got {brief(label)}")
     year = int(text[-2:])
     prompt = cells["clean"]
     century = re.search(r"(?<!\d)(\d{2})$", prompt) if isinstance(prompt, str) else None
     if century is None or f"{century[1]}{year:02d}" not in str(prompt):
-        raise Unfit(f"a prompt of greater-than names the year …{year:02d} and ends in its century, got {shown(prompt)}")
+        raise Unfit(f"a prompt of greater-than names the year …{year:02d} and ends in its century, got {brief(prompt)}")
     if year == _LAST_YEAR:
         raise Unfit(f"no year of two digits is later than {year}")
     return kept(

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any
 
-from discogp.errors import TaskError
+from discogp.errors import TaskError, brief
 from discogp.tasks.from_files.forms.base import FORMS, column_name
 from discogp.tasks.from_files.forms.table import Table
-from discogp.tasks.from_files.lines import DECODER, Problems, Text, check_rows, json_objects, named, shown, too_long
+from discogp.tasks.from_files.lines import DECODER, Problems, Text, check_rows, json_objects, named, too_long
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # The first of these is meant where an object has several lists of rows.
@@ -161,7 +161,7 @@ def _of(value: Any, what: str, problems: Problems) -> Table:
     if isinstance(value, Listing):
         return _listed(value, what, None, problems)
     if not isinstance(value, dict):
-        raise TaskError(f"{what} is one JSON value, {shown(value)}; give a list of objects, or one object a line")
+        raise TaskError(f"{what} is one JSON value, {brief(value)}; give a list of objects, or one object a line")
     return _pandas(value, what, problems) or _contained(value, what, problems)
 
 
@@ -178,7 +178,7 @@ def _listed(value: Listing, what: str, layout: str | None, problems: Problems) -
         if isinstance(inner, dict):
             rows.append((line, inner))
         else:
-            problems.add(line, f"a JSON object is needed, got {shown(item)}")
+            problems.add(line, f"a JSON object is needed, got {brief(item)}")
     return Table(rows, layout=layout)
 
 
@@ -192,13 +192,13 @@ def _pandas(value: dict[str, Any], what: str, problems: Problems) -> Table | Non
     if isinstance(names := value.get("columns"), Listing) and isinstance(data := value.get("data"), Listing):
         columns = [name for _, name in names.items]
         if not all(isinstance(name, str) for name in columns):
-            raise TaskError(f"{what}: the column names must be texts, got {shown(columns)}")
+            raise TaskError(f"{what}: the column names must be texts, got {brief(columns)}")
         rows: list[tuple[int, dict[str, Any]]] = []
         for line, cells in data.items:
             if isinstance(cells, list) and len(cells) == len(columns):
                 rows.append((line, dict(zip(columns, cells, strict=True))))
             else:
-                problems.add(line, f"{len(columns)} cells needed, as there are columns, got {shown(cells)}")
+                problems.add(line, f"{len(columns)} cells needed, as there are columns, got {brief(cells)}")
         return Table(rows, tuple(columns), "pandas' table (orient split)")
     if value and all(isinstance(column, Listing) for column in value.values()) and _is_form(value):
         return _by_column(
@@ -239,7 +239,7 @@ def _contained(value: dict[str, Any], what: str, problems: Problems) -> Table:
             f"{what} is a JSON object with the keys {named(value) or '(none)'} and {several}; wanted: a list "
             "of objects with the keys prompt, correct, wrong, or such a list under the key prompts"
         )
-    return _listed(value[chosen], what, None if chosen == "prompts" else f"the rows under {shown(chosen)}", problems)
+    return _listed(value[chosen], what, None if chosen == "prompts" else f"the rows under {brief(chosen)}", problems)
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:

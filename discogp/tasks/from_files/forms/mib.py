@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from discogp.errors import brief
 from discogp.tasks.from_files.forms.base import Cells, Form, Unfit, kept, register
-from discogp.tasks.from_files.lines import shown
 
 _SUFFIX = "_counterfactual"
 # What the circuit track takes, task by task; another one where a row lacks them.
@@ -20,7 +20,7 @@ _FIRST = ("s2_io_flip_counterfactual", "symbol_counterfactual", "random_counterf
 
 def _answer(value: Any, column: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise Unfit(f"column {column!r}: a text or a whole number needed, got {shown(value)}")
+        raise Unfit(f"column {column!r}: a text or a whole number needed, got {brief(value)}")
     return str(value)
 
 
@@ -29,7 +29,7 @@ def _choices(cells: Mapping[str, Any]) -> tuple[str, list[str]]:
     choices = cells.get("choices")
     labels = choices.get("label") if isinstance(choices, Mapping) else choices
     if not isinstance(labels, list) or not labels:
-        raise Unfit(f"column 'choices': a list, or an object with a list 'label', needed, got {shown(choices)}")
+        raise Unfit(f"column 'choices': a list, or an object with a list 'label', needed, got {brief(choices)}")
     texts = [_answer(label, "choices") for label in labels]
     key = next((cells[name] for name in ("answerkey", "answerKey") if name in cells), None)
     if isinstance(key, str) and key in texts:
@@ -37,7 +37,7 @@ def _choices(cells: Mapping[str, Any]) -> tuple[str, list[str]]:
     elif isinstance(key, str) and key.strip().isdecimal() and len(key) < 4:
         key = int(key)
     if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key < len(texts):
-        raise Unfit(f"column 'answerKey': the place of a choice, 0 to {len(texts) - 1}, needed, got {shown(key)}")
+        raise Unfit(f"column 'answerKey': the place of a choice, 0 to {len(texts) - 1}, needed, got {brief(key)}")
     return texts[key], [text for place, text in enumerate(texts) if place != key]
 
 

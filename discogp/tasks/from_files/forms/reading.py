@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discogp.errors import TaskError
+from discogp.errors import TaskError, brief
 from discogp.tasks.from_files.forms.base import FORMS, OPTIONAL, Cells, Form, Row, Unfit, column_name
 from discogp.tasks.from_files.forms.json_table import json_table
 from discogp.tasks.from_files.forms.own import OWN
 from discogp.tasks.from_files.forms.parquet import MAGIC, parquet_table
 from discogp.tasks.from_files.forms.table import Table, csv_table
-from discogp.tasks.from_files.lines import LONGEST_LINE, Problems, as_text, half_letter, read_bytes, shown
+from discogp.tasks.from_files.lines import LONGEST_LINE, Problems, as_text, half_letter, read_bytes
 
 WHAT = "task file"
 # Columns of published data that have a task of their own.
@@ -146,7 +146,7 @@ def _unasked(row: Cells) -> str | None:
         turns = name == "messages" or (name == "counterfactual" and "messages" in row)
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, list | dict) and not turns:
-                return f"column {name!r}: a text needed, got {shown(value)}"
+                return f"column {name!r}: a text needed, got {brief(value)}"
             texts = list(item.values()) if isinstance(item, dict) else [item]
             if fault := next(filter(None, map(_no_text, texts)), None):
                 return f"column {name!r}: {fault}"
