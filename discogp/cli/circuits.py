@@ -127,6 +127,10 @@ def _export(options: argparse.Namespace) -> None:
 
         say(str(export_huggingface(circuit, options.out, options.model)))
         return
+    if options.model is not None and not options.score:
+        raise ConfigError(
+            f"--model says of which model hf makes a copy, or --score runs; a {options.format} needs none"
+        )
     off = [name.strip() for name in (options.off or "").split(",") if name.strip()]
     circuit.without(off)  # names the first that does not exist, before a model is loaded
     measured = _measured(options, off) if options.score else None

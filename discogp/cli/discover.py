@@ -78,6 +78,8 @@ def _run(options: argparse.Namespace, processes: Processes, device: str) -> None
 
     tell = note if processes.first else _silent
     method = get_method(options.method)
+    if options.memory_limit is not None and options.memory_limit <= 0:
+        raise ConfigError(f"--memory-limit is {options.memory_limit:g} GB; it must be more than 0")
     limit = None if options.memory_limit is None else options.memory_limit * 1024
     settings = _settings(options, device)
     model = load_model(options.model, device=device)

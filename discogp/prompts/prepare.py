@@ -134,9 +134,9 @@ def _other_prompts(data: TaskData, provenance: Mapping[str, Any]) -> list[str]:
     files = provenance.get("data_files")
     known = files if isinstance(files, Mapping) else {}
     changed = [name for name, digest in data.files.items() if known.get(name) != digest]
-    why = (
-        f"{', '.join(changed)} changed, or is another file, since" if changed else "model, task or settings are others"
-    )
+    why = "model, task or settings are others"
+    if changed:
+        why = f"{', '.join(changed)}: changed since, or another file"
     return [
         f"the {' and '.join(other)} prompts are not those of the search ({why}): the figures here are not those "
         "that were saved, and prompts of its training may be among them"

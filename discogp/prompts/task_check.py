@@ -83,7 +83,7 @@ def check_task(
         examples, held_out = splits.test, splits.held_out
     items = len(examples) + sum(dropped.values())
     if _no_prompts(examples, tokenizer):
-        return _sentences(model, task, examples, items, dropped, limit, seed, began)
+        return _sentences(model, task, examples, items, dropped, limit, seed, began, reading.bos)
     encoded = encode(examples, tokenizer, model.bos_id, reading)
     dropped.update(encoded.dropped)
     notes += encoded.told(notes)
@@ -158,9 +158,10 @@ def _sentences(
     limit: int,
     seed: int,
     began: float,
+    bos: Bos,
 ) -> TaskCheck:
     pairs = [e.sentences for e in (examples[i] for i in _drawn(len(examples), limit, seed)) if e.sentences]
-    good, bad = (sentence_log_probs(model, side) for side in zip(*pairs, strict=True))
+    good, bad = (sentence_log_probs(model, side, bos) for side in zip(*pairs, strict=True))
     return TaskCheck(
         task=task.name,
         items=items,
@@ -173,6 +174,7 @@ def _sentences(
         chance=0.5,
         seconds=time.monotonic() - began,
         sentences=True,
-        notes=(f"{task.name}: whole sentences were scored, since {NO_PREFIX}; it cannot be searched",),
+        notes=(*model.notes, f"{task.name}: whole sentences were scored, since {NO_PREFIX}; it cannot be searched"),
+        bos=bos,
         prompts=tuple({"sentences": list(pair)} for pair in pairs[:3]),
     )
