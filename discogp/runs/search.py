@@ -35,9 +35,19 @@ class Ready:
     data: TaskData
     method: Method
     config: Any
+    few_prompts: bool = False
+
+    def check_enough(self) -> None:
+        """TaskError for so few prompts that figures mean little, unless that was asked for."""
+        if self.data.few and not self.few_prompts:
+            raise TaskError(
+                f"{self.data.few}; give more prompts, or, to search all the same, --few-prompts (on the page: the "
+                "switch “Few prompts will do”)"
+            )
 
     def estimate(self, memory_limit_mb: float | None = None) -> Estimate:
-        """Memory and, where there is room to measure it, time."""
+        """Memory and, where there is room to measure it, time. TaskError as for `check_enough`."""
+        self.check_enough()
         found = self.method.estimate(self.model, self.data, self.config, memory_limit_mb)
         return self.method.measured(self.model, self.data, self.config, found) if found.fits else found
 
@@ -75,7 +85,7 @@ def ready(settings: RunSettings, model: MaskedTransformer | None = None) -> Read
     model = model or load_model(settings.model, device=settings.device)
     resample = config.ablation == "resample"
     data = prepare(model, task, sizes, config.seed, settings.only_known, resample, settings.bos)
-    return Ready(model, data, method, config)
+    return Ready(model, data, method, config, settings.few_prompts)
 
 
 def run_search(
@@ -104,11 +114,7 @@ def run_search(
     search = ready(settings, model)
     answered = f"The full model answers {search.data.full_accuracy:.1%} of the prompts rightly"
     yield Stage("prepare", answered, ready=search)
-    if search.data.few and not settings.few_prompts:
-        raise TaskError(
-            f"{search.data.few}; give more prompts, or, to search all the same, --few-prompts (on the page: the switch "
-            "“Few prompts will do”)"
-        )
+    search.check_enough()
     config = search.fitting(memory_limit_mb)
     going_on = checkpoint.is_file() if resume is None else resume
     if resume is None and going_on:
