@@ -117,8 +117,7 @@ def encode(examples: Iterable[Example], tokenizer: Any, bos_id: int | None, read
         why = "; ".join(f"{count} × {reason}" for reason, count in dropped.counts.items()) or "there were none"
         first = f" ({dropped.first[0]})" if dropped.first else ""
         raise TaskError(
-            f"none of the {len(given)} examples can be used with this tokenizer ({why}){first}; "
-            "mend them, or choose another task or model"
+            f"none of the {len(given)} examples can be used with this tokenizer ({why}){first}; {_advice(dropped)}"
         )
     note = f"{without} counterfactuals do not fit their prompts, so there is no resample ablation"
     return Encoded(
@@ -156,6 +155,12 @@ class _Dropped:
         if len(self.first) < NAMED and (example.where or reason.what):
             place = example.where or f"“{_short(example.prompt)}”"
             self.first.append(f"{place}: {reason.what() if reason.what else reason}")
+
+
+def _advice(dropped: _Dropped) -> str:
+    if dropped.counts and set(dropped.counts) <= {UNEQUAL, NO_OTHER}:
+        return "give each a counterfactual of as many tokens (column 'counterfactual'), or choose zero or mean ablation"
+    return "mend them, or choose another task or model"
 
 
 def _short(text: str) -> str:

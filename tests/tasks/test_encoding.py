@@ -97,6 +97,9 @@ def test_a_counterfactual_that_does_not_fit_costs_its_example_only_where_one_is_
     assert len(kept.notes) == (other is not None)
     needed = encode([example, SHORT], tokenizer, 0, Reading(need_counterfactual=True))
     assert (needed.prompts.examples, needed.dropped) == ((SHORT,), {reason: 1})
+    if reason != encoding_module.UNKNOWN_PROMPT:
+        with pytest.raises(TaskError, match="column 'counterfactual'"):
+            encode([example], tokenizer, 0, Reading(need_counterfactual=True))
 
 
 def test_two_answers_that_are_one_token_are_dropped() -> None:
