@@ -67,7 +67,7 @@ def _read_and_save(options: argparse.Namespace) -> None:
         sizes = SplitSizes(options.train, options.validation, options.test)
         adopted = adopt(
             circuit, model, *named, ablation=options.ablation, sizes=sizes, seed=options.seed,
-            only_known=not options.all_prompts,
+            only_known=not options.all_prompts, bos=options.bos,
         )  # fmt: skip
         circuit, result = adopted.circuit, adopted.evaluation.to_json()
         result |= {"split": "test", "ablation": circuit.ablation, **adopted.data.shares()}

@@ -16,7 +16,7 @@ from discogp.errors import TaskError
 from discogp.evaluation.scorer import Evaluation, evaluate
 from discogp.prompts.prepare import TaskData, prepare
 from discogp.tasks import SplitSizes, get_task
-from discogp.terms import Ablation
+from discogp.terms import Ablation, Bos
 from discogp.versions import versions
 
 
@@ -57,6 +57,7 @@ def adopt(
     sizes: SplitSizes | None = None,
     seed: int = 0,
     only_known: bool = True,
+    bos: Bos | None = None,
 ) -> Adopted:
     """Score a circuit of this model's graph on a task's test prompts, as a search does at its end.
 
@@ -66,7 +67,9 @@ def adopt(
     """
     origin = circuit.provenance.get("imported_from")
     ablation = ablation or (origin.get("ablation") if isinstance(origin, Mapping) else None)
-    chosen, data, notes = _prompts(model, task, dict(task_options or {}), ablation, sizes, seed, only_known)
+    chosen, data, notes = _prompts(model, task, dict(task_options or {}), ablation, sizes, seed, only_known, bos)
+    if data.few:
+        notes = (*notes, data.few)
     circuit = replace(of_model(circuit, model), ablation=chosen)
     evaluation = evaluate(model, circuit, data.test)
     provenance = {**circuit.provenance, "seed": seed, **data.recipe(), **figures(evaluation)}
@@ -90,9 +93,10 @@ def _prompts(
     sizes: SplitSizes | None,
     seed: int,
     only_known: bool,
+    bos: Bos | None,
 ) -> tuple[Ablation, TaskData, tuple[str, ...]]:
     def prepared(resample: bool) -> TaskData:
-        return prepare(model, get_task(name, **options), sizes, seed, only_known, need_counterfactual=resample)
+        return prepare(model, get_task(name, **options), sizes, seed, only_known, resample, bos)
 
     if ablation is not None:
         return ablation, prepared(ablation == "resample"), ()
