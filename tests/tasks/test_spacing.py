@@ -36,6 +36,8 @@ SAME = None
         ("Answer:", "5", ("Answer:", " 5"), ADDED),
         ("at 12:", "30", ("at 12:", "30"), SAME),
         ("about 3.", "5", ("about 3.", "5"), SAME),
+        ("This is chapter 3.", "Then", ("This is chapter 3.", " Then"), ADDED),
+        ("It costs 5%,", "mostly", ("It costs 5%,", " mostly"), ADDED),
         ("He left.", "She", ("He left.", " She"), ADDED),
         ("He left (home)", "then", ("He left (home)", " then"), ADDED),
         ("café", "été", ("café", " été"), ADDED),
