@@ -12,6 +12,7 @@ from pathlib import Path
 
 import filelock
 import pytest
+from filelock import FileLock, Timeout
 
 from discogp.circuits.artifact import check_replaceable
 from discogp.cli import main
@@ -288,3 +289,27 @@ def test_the_claims_of_a_search_are_gone_at_its_end(tmp_path):
     assert "/no/such/model" in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert time.monotonic() - began < 120
+
+
+def test_a_lock_that_somebody_holds_is_not_waited_for(tmp_path, monkeypatch) -> None:
+    waited = []
+
+    def acquire(lock, timeout):
+        waited.append(timeout)
+        raise Timeout(lock.lock_file)
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(ArtifactError, match="another search is about to write"), claimed(tmp_path / "out"):
+        pass
+    assert waited == [0]
+
+
+def test_a_folder_with_other_things_is_told_when_places_are_taken(tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with (
+        pytest.raises(ArtifactError, match=r"holds other things than a circuit \(thesis.txt\)"),
+        places(out, tmp_path / "out-last", tmp_path / "out.checkpoint"),
+    ):
+        pass

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 
 from discogp.engine.lanes import Lanes
+from discogp.engine.memory import kept_bytes
 from discogp.engine.sparse_pass import State
 from discogp.engine.workspace import Workspace
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.readout import read_out
 from discogp.evaluation.scorer import Scorer
 
-_KEPT_BYTES = 400_000_000
 _ROWS_READ_TOGETHER = 1024
 
 Report = Callable[[int, int], None]
@@ -54,12 +54,14 @@ class Toggler:
     """One circuit on a scorer's prompts, ready to be run with other edges. Threads may share it.
 
     Those that ask for an outcome take turns; leaving out every edge goes on beside them, in buffers of its own. Kept
-    are the outputs of the circuit's live nodes, batch by batch until `_KEPT_BYTES` are used; the batches beyond, and
-    circuits so dense that the scorer runs them densely, are run afresh each time.
+    are the outputs of the circuit's live nodes, batch by batch until `keep` bytes are used (by default a share of the
+    memory that is free, see `engine.memory`); the batches beyond, and circuits so dense that the scorer runs them
+    densely, are run afresh each time.
     """
 
-    def __init__(self, scorer: Scorer, edge_mask: NDArray[np.bool_]) -> None:
+    def __init__(self, scorer: Scorer, edge_mask: NDArray[np.bool_], keep: int | None = None) -> None:
         self.scorer, self.edge_mask = scorer, edge_mask
+        self._keep = kept_bytes(scorer.model.device) if keep is None else keep
         self._states: dict[int, State] = {}
         self._kept_bytes = 0
         self._workspace = Workspace()
@@ -127,7 +129,7 @@ class Toggler:
             runner, config = self.scorer.runner(index), self.scorer.model.config
             plan = runner.plan(self.edge_mask)
             size = 4 * runner.tokens.numel() * len(plan.live) * (config.d_model + 3 * config.d_head)
-            if self._kept_bytes + size > _KEPT_BYTES:
+            if self._kept_bytes + size > self._keep:
                 return None
             self._kept_bytes += size
             self._states[index] = runner.run(self.edge_mask)

@@ -67,8 +67,8 @@ class Random(Method):
     def estimate(
         self, model: MaskedTransformer, data: TaskData, config: RandomSettings, memory_limit_mb: float | None = None
     ) -> Estimate:
+        from discogp.engine.memory import MB, available_mb
         from discogp.evaluation.scorer import evaluation_batch, evaluation_bytes
-        from discogp.search.memory import MB, available_mb
 
         free = available_mb(model.device) if memory_limit_mb is None else memory_limit_mb
         prompts = data.validation

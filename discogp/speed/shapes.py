@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.memory import MB, available_mb
 from discogp.errors import ConfigError
 from discogp.models.loading import usable_device
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
-from discogp.search.memory import MB, available_mb
 from discogp.tasks.base import Example
 from discogp.tasks.encoded import Prompts
 

@@ -29,7 +29,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param != "one batch":
         monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 80 * 6 * 3)
     if request.param == "no room":
-        monkeypatch.setattr(toggling, "_KEPT_BYTES", 60_000)  # for some of the batches
+        monkeypatch.setattr(toggling, "kept_bytes", lambda device: 60_000)  # for some of the batches
     return request.param
 
 

@@ -23,7 +23,7 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/export/": ("tests/export",),
     "discogp/paths.py": ("tests/test_claims.py", "tests/test_paths.py"),
     "discogp/reading.py": ("tests/test_reading.py",),
-    "discogp/runs/": ("tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
+    "discogp/runs/": ("tests/test_claims.py", "tests/runs/test_store.py", "tests/app/test_broken_runs.py"),
     "discogp/models/": ("tests/models/test_checkpoint_table.py", "tests/models/test_folder_fuzz.py", "tests/models"),
     "discogp/cli/": ("tests/cli/test_hostile.py",),
 }

@@ -14,6 +14,7 @@ import torch
 
 from discogp.circuits.circuit import Circuit
 from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.memory import MB, available_mb
 from discogp.errors import ConfigError
 from discogp.evaluation.scorer import Evaluator, evaluation_bytes
 from discogp.methods.base import Estimate
@@ -24,7 +25,6 @@ from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.discogp.weight_units import WeightUnits
 from discogp.models.weights import ModelConfig
 from discogp.prompts.prepare import TaskData
-from discogp.search.memory import MB, available_mb
 
 # Copies of the logits that a loss over the whole vocabulary keeps for its backward pass.
 _LOGIT_COPIES = 6

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.engine.memory import available_mb
 from discogp.errors import ConfigError
 from discogp.methods.discogp.estimate import estimate, fitting, measured
 from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
-from discogp.search.memory import available_mb
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
