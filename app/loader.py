@@ -20,6 +20,7 @@ from app.explore.foreign_file import Taken, Wish, take
 from app.explore.survey import Survey
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ConfigError
+from discogp.terms import Bos
 
 if TYPE_CHECKING:
     from discogp.engine.masked_transformer import MaskedTransformer
@@ -55,6 +56,9 @@ class Workbench:
     prompts: Any
     note: str
     survey: Survey
+    complement: Mapping[str, Any]
+    """The complement's figures by name."""
+    bos: Bos = "auto"
     lock: threading.Lock = field(default_factory=threading.Lock)
     times: list[float] = field(default_factory=list)
     known: LRUCache[frozenset[str], Outcome] = field(default_factory=lambda: LRUCache(_OUTCOMES))
@@ -79,7 +83,7 @@ class Workbench:
 
         model, counterfactual = self.model, None
         if isinstance(prompt, str):
-            tokens = prompt_ids(prompt, model.tokenizer, model.bos_id)
+            tokens = prompt_ids(prompt, model.tokenizer, model.bos_id, self.bos)
         else:
             one = self.prompts.subset([prompt]).asked
             tokens, counterfactual = one.tokens, one.counterfactual
@@ -207,7 +211,7 @@ class Loader:
         model = self._model(name)
         data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
-        _ = (session.circuit, session.complement)  # computed now, not at the first click
+        complement = _saved_complement(circuit, session) or session.complement.metrics.to_json()
         # Streamlit collects garbage after every run of a script, that is after every click, and the page waits for
         # it: a quarter of a second, once the libraries' million objects are loaded. Frozen, they are not looked at.
         gc.collect()
@@ -216,7 +220,8 @@ class Loader:
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
-        return Workbench(model, session, data.test, " ".join(notes), Survey(session.leave_one_out))
+        survey = Survey(session.leave_one_out)
+        return Workbench(model, session, data.test, " ".join(notes), survey, complement, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:
         """Only ever called by the pool's one thread."""
@@ -228,6 +233,29 @@ class Loader:
                 self._models.popitem()
             model = self._models[name] = load_model(name)
         return model
+
+
+def _saved_complement(circuit: Circuit, session: AblationSession) -> Mapping[str, Any] | None:
+    """The complement's figures as the circuit's file has them, if its other figures are those computed here and now.
+
+    A complement has nearly every edge: it takes longer than all else that stands between a visitor and a first click.
+    """
+    saved = circuit.provenance.get("metrics")
+    if not isinstance(saved, Mapping):
+        return None
+    known = [saved.get(part) for part in ("full", "circuit", "complement")]
+    full, kept, complement = (dict(part) if isinstance(part, Mapping) else {} for part in known)
+    now = (session.full.metrics.to_json(), session.circuit.metrics.to_json())
+    same = all(_close(then, figures) for then, figures in zip((full, kept), now, strict=True))
+    return complement if same and set(complement) >= set(now[1]) else None
+
+
+def _close(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether all of today's figures are those of then, up to what another machine's rounding makes of them."""
+    return all(
+        isinstance(then.get(name), (int, float)) and abs(then[name] - value) <= 1e-3 * max(1.0, abs(value))
+        for name, value in now.items()
+    )
 
 
 def _check_key(model: str, task: str, options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -60,5 +60,5 @@ def measured(workbench: Future[Workbench] | None, off: frozenset[str]) -> Measur
     except Exception as error:  # whatever it is, the page tells it; the drawing does not need the model
         _log.info("an export goes out without figures: %s", error)
         return None
-    parts = (session.full, session.circuit, session.complement)
-    return Measured(*(part.metrics.to_json() for part in parts), edited=edited)
+    full, kept = (part.metrics.to_json() for part in (session.full, session.circuit))
+    return Measured(full, kept, ready.complement, edited=edited)

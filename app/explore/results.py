@@ -43,7 +43,7 @@ def rows(circuit: Circuit, workbench: Workbench, outcome: Outcome | None, n_off:
         numbers(session.full.metrics),
         numbers(session.circuit.metrics),
         numbers(outcome.metrics) if outcome is not None else None,
-        session.complement.metrics,
+        workbench.complement,
         n_off,
     )
 
