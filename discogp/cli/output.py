@@ -116,6 +116,12 @@ class CommandParser(argparse.ArgumentParser):
         for kind, reader in READERS.items():
             self.register("type", kind, reader)
 
+    def add_subparsers(self, **options: Any) -> Any:
+        """A group's commands. What follows a command is read by that command, which names the option that is wrong."""
+        made: Any = super().add_subparsers(**options)
+        made.type = str
+        return made
+
     def error(self, message: str) -> NoReturn:
         note(f"error: {told(message)}; see {self.prog} --help")
         sys.exit(2)

@@ -248,3 +248,10 @@ def test_outputs_of_a_shell(way: str) -> None:
 def test_home_folder_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("DISCOGP_HOME", "~nosuchuser/discogp")
     check(["tasks", "check", "--model", "smollm2", "--task", "ioi"], capsys)
+
+
+def test_an_empty_value_is_told_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--out", "--task-file"):
+        with pytest.raises(SystemExit):
+            main(["discover", "--model", "mini", option, ""])
+        assert f"argument {option}: the path is empty" in capsys.readouterr().err
