@@ -77,12 +77,7 @@ class TaskData:
             "data_seed": self.seed,
             "only_known": self.only_known,
             "need_counterfactual": self.need_counterfactual,
-            "full_accuracy": self.full_accuracy,
-            "chance": self.chance,
-            "kept_share": self.kept_share,
-            "dropped": dict(self.dropped),
-            "held_out": self.held_out,
-            "notes": list(self.notes),
+            **self.shares(),
             "bos": self.bos,
             "prompts": self.fingerprints(),
             "data_files": dict(self.files),
@@ -90,8 +85,14 @@ class TaskData:
 
     def shares(self) -> dict[str, Any]:
         """What of the task was kept, and how well the full model does it: part of every result."""
-        names = ("full_accuracy", "chance", "kept_share", "dropped", "held_out", "notes")
-        return {name: value for name, value in self.recipe().items() if name in names}
+        return {
+            "full_accuracy": self.full_accuracy,
+            "chance": self.chance,
+            "kept_share": self.kept_share,
+            "dropped": dict(self.dropped),
+            "held_out": self.held_out,
+            "notes": list(self.notes),
+        }
 
 
 def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData:

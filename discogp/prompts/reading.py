@@ -11,14 +11,11 @@ from discogp.tasks.spacing import visible
 from discogp.terms import Bos
 
 
-def reading_of(
-    model: MaskedTransformer, task: Task, bos: Bos | None = None, need_counterfactual: bool = False
-) -> Reading:
+def reading_of(model: MaskedTransformer, task: Task, bos: Bos | None = None) -> Reading:
     """`bos`: as it was asked for; None: as the task says, and if it does not, as the model does."""
     return Reading(
         bos=bos or getattr(task, "bos", None) or model.bos,
         answers=getattr(task, "answers", "token"),
-        need_counterfactual=need_counterfactual,
         positions=model.config.max_positions,
         vocabulary=model.config.d_vocab,
     )

@@ -217,11 +217,15 @@ class _Vocabulary:
         ids = self.ids(text)
         if self.has_unknown(text, ids):
             raise _Unusable(UNKNOWN_PROMPT, lambda: f"not in the vocabulary: {unknown_words(text, self._tokenizer)}")
-        limit = self.reading.vocabulary
-        if limit is not None and any(token >= limit for token in ids):
-            beyond = next(token for token in ids if token >= limit)
-            raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
+        self.check_known(ids)
         return self.opened(ids, chat)
+
+    def check_known(self, ids: list[int]) -> None:
+        """_Unusable, naming it, for a token that the model has no embedding for."""
+        limit = self.reading.vocabulary
+        if limit is not None and max(ids, default=0) >= limit:
+            beyond = max(ids)
+            raise _Unusable(BEYOND, lambda: f"{self.decode([beyond])!r} has the id {beyond}; the model has {limit}")
 
     def has_unknown(self, text: str, ids: list[int]) -> bool:
         return has_unknown(text, ids, self._tokenizer)
@@ -230,7 +234,8 @@ class _Vocabulary:
         """The tokens that `answer` is after its prompt; _Unusable if it cannot be read there, or is not to be."""
         prompt = example.prompt
         if isinstance(answer, TokenId):
-            return self._known([answer.number], answer)
+            self.check_known([answer.number])
+            return [answer.number]
         # Digits may continue a number ("17" + "34"); a letter after a letter only means that the space was forgotten.
         if not example.exact and runs_on(prompt, answer):
             raise _Unusable(GLUED, lambda: f"{answer!r} would run on with the last word")
@@ -243,12 +248,8 @@ class _Vocabulary:
             raise _Unusable(MULTI_TOKEN)
         if self.has_unknown(answer, found):
             raise _Unusable(UNKNOWN_ANSWER, lambda: f"not in the vocabulary: {answer!r}")
-        return self._known(found, answer)
-
-    def _known(self, ids: list[int], answer: str) -> list[int]:
-        if self.reading.vocabulary is not None and max(ids) >= self.reading.vocabulary:
-            raise _Unusable(BEYOND, lambda: f"the answer {answer!r} has the id {max(ids)}")
-        return ids
+        self.check_known(found)
+        return found
 
     def named(self, answer: str, others: Sequence[str] = ()) -> str:
         """A token that was given by its id, with its text where that is one and tells it from the others."""
@@ -377,6 +378,7 @@ def _pair(example: Example, vocabulary: _Vocabulary) -> Row:
     prompt, correct, wrong = good[:shared], good[shared], bad[shared]
     if vocabulary.unknown in (correct, wrong):
         raise _Unusable(UNKNOWN_ANSWER)
+    vocabulary.check_known([*prompt, correct, wrong])
     # Decoded one by one, a sentence-piece token would lose the space in front of it.
     text = vocabulary.decode(prompt)
     answers = ((vocabulary.decode([*prompt, token]).removeprefix(text),) for token in (correct, wrong))

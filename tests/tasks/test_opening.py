@@ -10,7 +10,7 @@ import pytest
 from discogp.errors import TaskError
 from discogp.evaluation.positions import prompt_ids
 from discogp.tasks import Example, encode
-from discogp.tasks.encoding import Reading
+from discogp.tasks.encoding import BEYOND, Reading
 from discogp.tasks.opening import opening
 from discogp.terms import Bos
 from tests.tasks.words import byte_tokenizer, word_tokenizer
@@ -83,6 +83,16 @@ def test_ids_beyond_the_model_s_vocabulary_cost_one_example() -> None:
     encoded = encode(rows, tokenizer, None, Reading(vocabulary=size))
     assert encoded.prompts.examples == (rows[1],)
     assert encoded.first == (f"line 7: '<image>' has the id {size}; the model has {size}",)
+
+
+@pytest.mark.parametrize("pair", [("<image> is a", "<image> is b"), ("It <image>", "It is"), ("It is", "It <image>")])
+def test_sentences_with_ids_beyond_the_model_s_vocabulary_cost_their_pair(pair: tuple[str, str]) -> None:
+    tokenizer = with_special_tokens()
+    size = tokenizer.convert_tokens_to_ids("<image>")
+    usable = Example("", None, (), (), sentences=("It is", "It as"))
+    encoded = encode([usable, Example("", None, (), (), sentences=pair)], tokenizer, None, Reading(vocabulary=size))
+    assert len(encoded.prompts) == 1
+    assert encoded.dropped == {BEYOND: 1}
 
 
 def test_words_that_are_not_known_are_named_with_their_line() -> None:
