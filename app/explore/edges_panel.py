@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.explore.survey import Survey
 from app.explore.toggles import History, Toggles
-from app.loader import Workbench
+from app.explore.workbench import Workbench
 from app.text import error_text
 from discogp.errors import DiscoGPError
 from discogp.evaluation.minimality import IDLE_KL, Effect, Minimality

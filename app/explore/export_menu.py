@@ -10,7 +10,7 @@ from functools import partial
 import streamlit as st
 
 from app.explore.toggles import History
-from app.loader import Workbench
+from app.explore.workbench import Workbench
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.describe import describe
 from discogp.export import FORMATS, Measured

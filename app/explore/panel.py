@@ -18,7 +18,7 @@ from app.explore.permalink import encode
 from app.explore.results import changed_prompts, rows, saved_rows
 from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
-from app.loader import Workbench
+from app.explore.workbench import Workbench
 from app.tables import chips, metrics_table, prompts_table
 from app.text import error_text, plain, sendable
 from discogp.circuits.circuit import Circuit

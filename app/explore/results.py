@@ -12,7 +12,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.measures import measures
 
 if TYPE_CHECKING:
-    from app.loader import Workbench
+    from app.explore.workbench import Workbench
     from discogp.evaluation.outcome import Outcome
 
 COMPLEMENT_OF = {"edges": "every other edge", "weights": "every other weight", "both": "every other edge and weight"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.explore.toggles import Toggles
-from app.loader import Workbench
+from app.explore.workbench import Workbench
 from app.tables import tokens_table
 from app.text import plain
 from discogp.errors import DiscoGPError
