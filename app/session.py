@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import streamlit as st
 
+from app import libraries
 from app.catalogue import Entry, entries, state_of
 from app.explore.toggles import History
 from app.loader import Loader
@@ -43,6 +44,8 @@ def store() -> RunStore:
 
 @st.cache_resource(show_spinner=False)
 def loader() -> Loader:
+    """One for all visitors. The first of them also begins the loading of what every model needs."""
+    libraries.begin()
     return Loader()
 
 

@@ -22,6 +22,7 @@ from discogp.engine.plain import plain_forward
 from discogp.engine.replacement import Replacement
 from discogp.engine.workspace import Workspace
 from discogp.errors import ConfigError, ModelError
+from discogp.models.turns import give_way
 from discogp.models.weights import ModelWeights
 from discogp.terms import Bos, Precision
 
@@ -95,6 +96,7 @@ class MaskedTransformer:
         self, tokens: Tensor, last: Int[Tensor, "b"] | None = None
     ) -> Float[Tensor, "b t V"] | Float[Tensor, "b V"]:
         """The unmasked model: logits [b, t, V], or [b, V] at positions `last` [b]."""
+        give_way()
         return plain_forward(self.weights, self.check_tokens(tokens), last)
 
     @torch.no_grad()
@@ -102,6 +104,7 @@ class MaskedTransformer:
         self, tokens: Int[Tensor, "b t"], folded: FoldedWeights | None = None
     ) -> Float[Tensor, "P b t D"]:
         """[P, b, t, D] what every source of the unmasked model writes (centred for LayerNorm models)."""
+        give_way()
         folded = folded or self.folded
         out = folded.source.embed.new_empty(self.graph.n_sources, *tokens.shape, self.config.d_model)
         plain_forward(folded.source, tokens, last=torch.zeros_like(tokens[:, 0]), sources=out)
@@ -167,6 +170,7 @@ class MaskedTransformer:
             raise ConfigError(
                 f"the edge mask has shape {tuple(mask.shape)}; this model's is {shape}, readers by sources"
             )
+        give_way()
         tape = torch.is_grad_enabled() and mask.requires_grad
         run = MaskedPass(
             self.graph,
