@@ -6,7 +6,6 @@ whoever needs a result looks at its future. No Streamlit here: its calls belong 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -125,9 +124,9 @@ class Loader:
         do = partial(self._take, wish)
         return self._asked(self._taken, wish.key, f"Scoring {wish.name}", do, canonical(wish.model)).future
 
-    def read(self, content: bytes, name: str) -> Future[Circuit]:
-        """A circuit file, being read or read. NeedsModelError, DiscoGPError for one that is none."""
-        key = ("read", name, hashlib.sha256(content).hexdigest())
+    def read(self, upload: str, content: bytes, name: str) -> Future[Circuit]:
+        """A circuit file, being read or read; `upload` tells it from every other. DiscoGPError for one that is none."""
+        key = ("read", upload)
         return self._asked(self._taken, key, f"Reading {name}", partial(read_file, content, name), "").future
 
     def estimate(self, settings: RunSettings) -> Future[Estimate]:
