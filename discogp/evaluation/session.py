@@ -5,12 +5,13 @@ Axes: batch b, position t, vocabulary V. Source: arXiv 2407.03779, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from discogp.circuits.circuit import Circuit
@@ -23,6 +24,9 @@ from discogp.evaluation.scorer import Evaluator, check_fits
 from discogp.evaluation.toggling import Report, Toggler
 from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
+
+FIRST = 32
+"""Prompts of the first figures of a click: enough to tell much from little, and soon there."""
 
 __all__ = ["AblationSession", "Minimality", "Outcome", "run_circuit"]
 
@@ -57,7 +61,7 @@ class AblationSession:
 
     def __init__(self, model: MaskedTransformer, circuit: Circuit, prompts: Prompts) -> None:
         self.model, self.base, self.prompts = model, circuit, prompts
-        self._evaluator = Evaluator(model, prompts, circuit.ablation)
+        self._evaluator = Evaluator(model, prompts, circuit.ablation, first=FIRST)
         self._scorer = self._evaluator.scorer(circuit)
         self._toggler = Toggler(self._scorer, circuit.edge_mask)
 
@@ -82,6 +86,26 @@ class AblationSession:
         Only what lies downstream of them is computed. Threads may share a session; they take turns.
         """
         return self._toggler.outcome(self.base.without(names).edge_mask)
+
+    def refine(self, names: Iterable[str] = (), cancelled: Callable[[], bool] | None = None) -> Iterator[Outcome]:
+        """The same as it becomes known: on the first prompts (`FIRST`), on more, in the end on all of them.
+
+        Each outcome compares with that of the same prompts, `circuit.first(len(outcome))`. `cancelled` is asked before
+        each batch; once it says so, nothing more comes. GraphError for an unknown name, before anything is computed.
+        """
+        return self._refine(self.base.without(names).edge_mask, cancelled or (lambda: False))
+
+    def _refine(self, edge_mask: NDArray[np.bool_], cancelled: Callable[[], bool]) -> Iterator[Outcome]:
+        known: list[Outcome] = []
+        parts = self._toggler.parts(edge_mask)
+        while not cancelled() and (part := next(parts, None)) is not None:
+            known.append(part)
+            yield Outcome.joined(known)
+
+    def of_prompt(self, place: int, names: Iterable[str] = ()) -> tuple[Outcome, Outcome]:
+        """One prompt's own figures, of the circuit and of the circuit without these: of a single prompt, so at once."""
+        scorer = self._scorer.of_prompt(place)
+        return self.circuit.only(place), scorer.outcome(self.base.without(names).edge_mask)
 
     @torch.no_grad()
     def at_every_position(
