@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from cachetools import LRUCache
 
 from app.explore.foreign_file import Taken, Wish, take
+from app.explore.refining import Refiner
 from app.explore.survey import Survey
 from app.explore.workbench import Workbench
 from discogp.circuits.circuit import Circuit
@@ -162,7 +163,8 @@ class Loader:
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
         survey = Survey(session.leave_one_out)
-        return Workbench(model, session, data.test, " ".join(notes), survey, complement, data.bos)
+        refiner = Refiner(session.refine, len(data.test))
+        return Workbench(model, session, data.test, " ".join(notes), survey, complement, refiner, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:
         """Only ever called by the pool's one thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import streamlit as st
 
@@ -31,6 +32,7 @@ _LINK_READ = "link_read"
 _NOTICE = "notice"
 _MOST_PROMPTS_UNASKED = 2_000  # of all splits; a search asks for 640 by default
 _TOLD = "told"
+_VISITOR = "visitor"
 
 
 def state() -> MutableMapping[str, Any]:
@@ -97,6 +99,11 @@ def may_run(entry_id: str, circuit: Circuit) -> bool:
 def allow(entry_id: str) -> None:
     """The visitor asked for this circuit's model."""
     state().setdefault(_ALLOWED, set()).add(entry_id)
+
+
+def visitor() -> str:
+    """A name for this visit, of no meaning elsewhere."""
+    return state().setdefault(_VISITOR, uuid4().hex)
 
 
 def history(circuit_id: str) -> History:
