@@ -8,7 +8,7 @@ none waits for another, and reads the answers of many circuits at once; of those
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,22 +90,40 @@ class Toggler:
 
         `progress` is called with how many of all runs are done; what it raises ends the work (to cancel it).
         """
-        return tuple(one for some in self.each_left_out(edges, progress) for one in some)
+        size, n_batches = self.together, len(self.scorer.batches)
+        done = 0
 
-    def each_left_out(self, edges: Sequence[int], progress: Report | None = None) -> Iterator[tuple[LeftOut, ...]]:
-        """The same a few edges at a time, as they are done."""
+        def report(runs: int) -> None:
+            nonlocal done
+            done += runs
+            if progress is not None:
+                progress(done, len(edges) * n_batches)
+
+        chunks = (edges[start : start + size] for start in range(0, len(edges), size))
+        return tuple(one for some in self.each_left_out(chunks, report) for one in some)
+
+    @property
+    def together(self) -> int:
+        """Without how many edges, one at a time, the circuit is best run at once."""
+        return max(1, _ROWS_READ_TOGETHER // max(batch.n_rows for batch in self.scorer.batches))
+
+    def each_left_out(
+        self, chunks: Iterable[Sequence[int]], report: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[LeftOut, ...]]:
+        """The same for a few edges at a time, as they are done; what comes next is asked for only then.
+
+        `report`: called after every batch with the number of runs since.
+        """
         lanes = Lanes(torch.get_num_threads() if self.scorer.model.device.type == "cpu" else 1)
-        own, n_batches = _Own(), len(self.scorer.batches)
+        own = _Own()
         references: dict[int, _Reference] = {}
-        together = max(1, _ROWS_READ_TOGETHER // max(batch.n_rows for batch in self.scorer.batches))
-        for start in range(0, len(edges), together):
-            chosen = edges[start : start + together]
+        for chosen in chunks:
             parts: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in chosen]
-            for index in range(n_batches):
+            for index in range(len(self.scorer.batches)):
                 for mine, found in zip(parts, self._left_out_of(index, chosen, lanes, own, references), strict=True):
                     mine.append(found)
-                if progress is not None:
-                    progress(start * n_batches + (index + 1) * len(chosen), len(edges) * n_batches)
+                if report is not None:
+                    report(len(chosen))
             yield tuple(_left_out(edge, found) for edge, found in zip(chosen, parts, strict=True))
 
     def _left_out_of(
