@@ -162,8 +162,8 @@ class Loader:
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
-        survey = Survey(session.leave_one_out)
         refiner = Refiner(session.refine, len(data.test))
+        survey = Survey(session, lambda: refiner.busy)
         return Workbench(model, session, data.test, " ".join(notes), survey, complement, refiner, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:

@@ -21,6 +21,7 @@ EXPLORE, DISCOVER, RUNS, TASKS, MODELS, GUIDE = (
 )
 
 GRAPH = "graph"  # key of the graph component
+PANEL = "explore_panel"  # key of the fragment around the graph
 PICKED = "picked_circuit"  # key of the circuit selector
 WISH = "circuit_to_import"  # the file of another program that is being scored
 WATCHED = "watched_run"  # id of the run that Discover shows

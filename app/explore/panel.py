@@ -57,7 +57,7 @@ def pick(entries: Sequence[Entry]) -> Entry | None:
     return by_id[picked]
 
 
-@st.fragment
+@st.fragment(key=session.PANEL)
 def panel(
     entry: Entry, circuit: Circuit, view: GraphView, history: History, workbench: Future[Workbench] | None
 ) -> None:
@@ -165,7 +165,7 @@ def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench,
         with changed:
             _changed(ready, outcome)
     if waiting:
-        look_again(len(outcome or ()), _LOOK_AGAIN, f"ticker {entry.id}")
+        look_again(_LOOK_AGAIN, f"ticker {entry.id}")
 
 
 def _changed(workbench: Workbench, outcome: Outcome) -> None:

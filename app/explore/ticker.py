@@ -5,6 +5,8 @@ Streamlit's own timers go on until the part around them runs again, and that par
 
 from __future__ import annotations
 
+from itertools import count
+
 from streamlit.components.v2 import component
 
 _JS = """
@@ -15,11 +17,12 @@ export default function ({ data, setTriggerValue, parentElement }) {
 }
 """
 _ticker = component("discogp_ticker", js=_JS)
+_turns = count()  # what the browser is sent must be new each time, or it would not look
 
 
-def look_again(turn: int, after: float, key: str) -> None:
-    """Run the fragment around this once more, `after` so many seconds; `turn` is another number each time."""
-    _ticker(key=key, data={"turn": turn, "after": round(1000 * after)}, on_look_change=_nothing, height=1)
+def look_again(after: float, key: str) -> None:
+    """Run the fragment around this once more, `after` so many seconds."""
+    _ticker(key=key, data={"turn": next(_turns), "after": round(1000 * after)}, on_look_change=_nothing, height=1)
 
 
 def _nothing() -> None:

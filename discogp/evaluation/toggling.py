@@ -90,34 +90,28 @@ class Toggler:
 
         `progress` is called with how many of all runs are done; what it raises ends the work (to cancel it).
         """
-        size, n_batches = self.together, len(self.scorer.batches)
-        done = 0
+        total, done = len(edges) * len(self.scorer.batches), 0
 
         def report(runs: int) -> None:
             nonlocal done
             done += runs
             if progress is not None:
-                progress(done, len(edges) * n_batches)
+                progress(done, total)
 
-        chunks = (edges[start : start + size] for start in range(0, len(edges), size))
-        return tuple(one for some in self.each_left_out(chunks, report) for one in some)
-
-    @property
-    def together(self) -> int:
-        """Without how many edges, one at a time, the circuit is best run at once."""
-        return max(1, _ROWS_READ_TOGETHER // max(batch.n_rows for batch in self.scorer.batches))
+        return tuple(one for some in self.each_left_out([edges], report) for one in some)
 
     def each_left_out(
         self, chunks: Iterable[Sequence[int]], report: Callable[[int], None] | None = None
     ) -> Iterator[tuple[LeftOut, ...]]:
-        """The same for a few edges at a time, as they are done; what comes next is asked for only then.
+        """The same a few edges at a time, as they are done; the next chunk is asked for only then.
 
         `report`: called after every batch with the number of runs since.
         """
+        together = max(1, _ROWS_READ_TOGETHER // max(batch.n_rows for batch in self.scorer.batches))
         lanes = Lanes(torch.get_num_threads() if self.scorer.model.device.type == "cpu" else 1)
         own = _Own()
         references: dict[int, _Reference] = {}
-        for chosen in chunks:
+        for chosen in (chunk[start : start + together] for chunk in chunks for start in range(0, len(chunk), together)):
             parts: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in chosen]
             for index in range(len(self.scorer.batches)):
                 for mine, found in zip(parts, self._left_out_of(index, chosen, lanes, own, references), strict=True):
