@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from app import libraries
 from app.explore.foreign_file import Taken, Wish, take
 from app.explore.read_file import read_file
+from app.explore.refining import Refiner
 from app.explore.survey import Survey
 from app.explore.workbench import Workbench
 from app.jobs import Job, Jobs
@@ -179,8 +180,9 @@ class Loader:
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
-        survey = Survey(session.leave_one_out)
-        return Workbench(model, session, data.test, " ".join(notes), survey, complement, data.bos)
+        refiner = Refiner(session.refine, len(data.test))
+        survey = Survey(session, lambda: refiner.busy)
+        return Workbench(model, session, data.test, " ".join(notes), survey, complement, refiner, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:
         """Loaded once, however many jobs ask for it at once."""

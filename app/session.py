@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import streamlit as st
 
@@ -22,6 +23,7 @@ EXPLORE, DISCOVER, RUNS, TASKS, MODELS, GUIDE = (
 )
 
 GRAPH = "graph"  # key of the graph component
+PANEL = "explore_panel"  # key of the fragment around the graph
 PICKED = "picked_circuit"  # key of the circuit selector
 WISH = "circuit_to_import"  # the file of another program that is being scored
 WATCHED = "watched_run"  # id of the run that Discover shows
@@ -34,6 +36,7 @@ _LINK_READ = "link_read"
 _NOTICE = "notice"
 _MOST_PROMPTS_UNASKED = 2_000  # of all splits; a search asks for 640 by default
 _TOLD = "told"
+_VISITOR = "visitor"
 
 
 def state() -> MutableMapping[str, Any]:
@@ -110,6 +113,11 @@ def may_run(entry_id: str, circuit: Circuit) -> bool:
 def allow(entry_id: str) -> None:
     """The visitor asked for this circuit's model."""
     state().setdefault(_ALLOWED, set()).add(entry_id)
+
+
+def visitor() -> str:
+    """A name for this visit, of no meaning elsewhere."""
+    return state().setdefault(_VISITOR, uuid4().hex)
 
 
 def history(circuit_id: str) -> History:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from discogp.circuits.describe import percent
@@ -22,13 +23,17 @@ MINUS = "−"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the metrics table. `metrics` is None while it is not known yet."""
+    """One line of the metrics table. `metrics` is None while it is not known yet.
+
+    `versus`: the figures that changes are from; `errors`: standard errors of figures that are still being computed.
+    """
 
     title: str
     detail: str
     metrics: Mapping[str, float] | None
     versus: Mapping[str, float] | None = None
     role: str = ""
+    errors: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ class ChangedPrompt:
     difference_after: float
 
 
-def metrics_table(rows: Sequence[Row], revision: str = "") -> str:
-    """`revision` becomes a data attribute, by which a test sees that the numbers are those of its click."""
+def metrics_table(rows: Sequence[Row], revision: str = "", settled: bool = True) -> str:
+    """`revision` becomes a data attribute, by which a test sees that the numbers are those of its click, and so does
+    whether they are of all prompts."""
     head = "".join(f'<th title="{escape(m.help, quote=True)}">{escape(m.short)}</th>' for m in measures())
     body = "".join(_metrics_row(row) for row in rows)
     return (
-        f'<table class="dg-metrics" data-revision="{escape(revision, quote=True)}">'
+        f'<table class="dg-metrics" data-revision="{escape(revision, quote=True)}" '
+        f'data-settled="{str(settled).lower()}">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
@@ -66,10 +73,20 @@ def _metrics_cell(measure: Measure, row: Row) -> str:
     value = None if row.metrics is None else row.metrics.get(measure.name)
     if value is None:
         return "<td>–</td>"
-    shown = f'<span class="dg-value">{show(value, measure.percent)}</span>'
+    shown = f'<span class="dg-value">{show(value, measure.percent)}</span>{_error(row, measure)}'
     if row.versus is None or (base := row.versus.get(measure.name)) is None:
         return f"<td>{shown}</td>"
     return f"<td>{shown}{_change(value - base, measure)}</td>"
+
+
+def _error(row: Row, measure: Measure) -> str:
+    """How far a figure may be from that of all prompts."""
+    if row.errors is None or (error := row.errors.get(measure.name)) is None or not isfinite(error):
+        return ""
+    size = f"{error * 100:.1f}" if measure.percent else f"{error:.2f}"
+    return (
+        f'<small class="dg-error" title="One standard error: all prompts may say so much more or less">±{size}</small>'
+    )
 
 
 def _change(change: float, measure: Measure) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,6 +15,7 @@ from app.explore.circuit_graph import circuit_graph
 from app.explore.edges_panel import edges_panel
 from app.explore.permalink import encode
 from app.explore.results import changed_prompts, rows, saved_rows
+from app.explore.ticker import look_again
 from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
 from app.explore.workbench import Workbench
@@ -26,10 +26,15 @@ from discogp.drawing.view import GraphView
 from discogp.errors import DiscoGPError
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from discogp.evaluation.outcome import Outcome
 
 MOST_EDGES = 2_000  # sent to the browser; the graph's own slider says how many of them are drawn
 HEIGHT = 640
+_FIRST_FIGURES = 1.0  # seconds that a click waits for its first figures before the page says that there are none yet
+_SETTLING = 0.12  # and then for the rest, so that a quick model's figures are there at once
+_LOOK_AGAIN = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +57,7 @@ def pick(entries: Sequence[Entry]) -> Entry | None:
     return by_id[picked]
 
 
-@st.fragment
+@st.fragment(key=session.PANEL)
 def panel(
     entry: Entry, circuit: Circuit, view: GraphView, history: History, workbench: Future[Workbench] | None
 ) -> None:
@@ -70,16 +75,36 @@ def panel(
     history.clicked(report.seq, Toggles.of(report.edges, report.nodes))
     address = "" if entry.id in session.uploads() else entry.id  # a file is here for this visit only
     session.write_link(circuit=address, off=encode(history.current, circuit.graph))
+    changed, edges, tokens = st.container(), st.container(), st.container()
     with right:
         _buttons(history)
-        result = _figures(entry, circuit, history, workbench)
-    if result is None:
+    ready = _ready(workbench)
+    if ready is None:
+        with right:
+            _saved(entry, circuit, history, workbench)
         return
-    ready, outcome = result
-    if outcome is not None:
-        _changed(ready, outcome)
-    edges_panel(ready, history, entry.id)
-    token_panel(ready, history.current)
+    with tokens:
+        token_panel(ready, history.current)
+    with right:
+        _figures(entry, circuit, history, ready, changed)
+    with edges:
+        edges_panel(ready, history, entry.id)
+
+
+def _ready(workbench: Future[Workbench] | None) -> Workbench | None:
+    """The workbench, if it is there and works."""
+    if workbench is None or not workbench.done() or _failure(workbench) is not None:
+        return None
+    return workbench.result()
+
+
+def _failure(workbench: Future[Workbench]) -> Exception | None:
+    """Why a workbench that is done cannot be used; given up for others' sake counts too."""
+    try:
+        workbench.result()
+    except Exception as error:
+        return error
+    return None
 
 
 def _buttons(history: History) -> None:
@@ -96,39 +121,58 @@ def _buttons(history: History) -> None:
         )
 
 
-def _figures(
-    entry: Entry, circuit: Circuit, history: History, workbench: Future[Workbench] | None
-) -> tuple[Workbench, Outcome | None] | None:
-    """The metrics table, whatever is known; once the model is there, returns it and what it did without what is off."""
+def _saved(entry: Entry, circuit: Circuit, history: History, workbench: Future[Workbench] | None) -> None:
+    """The figures of the file, where there is no model to run."""
+    n_off = len(history.current.names)
+    if workbench is None:
+        _ask(entry, circuit, n_off)
+    elif workbench.done() and (error := _failure(workbench)) is not None:
+        _failed(entry, circuit, error, n_off)
+    else:
+        st.html(metrics_table(saved_rows(circuit, n_off), "saved"))
+        st.caption(":material/hourglass_top: Loading the model. The figures above are those saved with the circuit.")
+
+
+@st.fragment
+def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench, changed: DeltaGenerator) -> None:
+    """The metrics table and, in `changed`, the prompts that fare otherwise; runs again by itself until all is known."""
     off = history.current
     names = sorted(off.nodes) + sorted(off.edges)
-    revision = f"{history.revision}:{report_number(history)}:{len(names)}"
-    if workbench is None:
-        _ask(entry, circuit, len(names))
-        return None
-    if not workbench.done():
-        st.html(metrics_table(saved_rows(circuit, len(names)), "saved"))
-        st.caption(":material/hourglass_top: Loading the model. The figures above are those saved with the circuit.")
-        return None
+    wanted = None
     try:
-        ready = workbench.result()
-        with st.spinner("The model is running") if off and ready.slow else nullcontext():
-            outcome = ready.without(off.names) if off else None
+        if off:
+            wanted = ready.refiner.ask(session.visitor(), off.names)
+            wanted.wait(_FIRST_FIGURES)
+            wanted.wait(_SETTLING, settled=True)
+            if wanted.error is not None:
+                raise wanted.error
+        else:
+            ready.refiner.give_up(session.visitor())
     except Exception as error:
         _failed(entry, circuit, error, len(names))
-        return None
-    st.html(metrics_table(rows(circuit, ready, outcome, len(names)), revision))
+        return
+    outcome = wanted.outcome if wanted is not None else None
+    waiting = wanted is not None and not wanted.settled
+    # Before the first figures the table has no revision: nothing in it is of this click.
+    revision = f"{history.revision}:{report_number(history)}:{len(names)}" if outcome is not None or not off else ""
+    st.html(metrics_table(rows(circuit, ready, outcome, len(names)), revision, settled=not waiting))
     st.caption(plain(ready.note))
-    if outcome is None:
+    if wanted is None:
         st.caption("Click an edge or a node of the graph: it is switched off and the model runs again without it.")
-        return ready, None
+        return
     st.html(f"<b>Switched off</b> {len(names)}" + chips(names))
-    return ready, outcome
+    if outcome is not None:
+        with changed:
+            _changed(ready, outcome)
+    if waiting:
+        look_again(_LOOK_AGAIN, f"ticker {entry.id}")
 
 
 def _changed(workbench: Workbench, outcome: Outcome) -> None:
     changed = changed_prompts(workbench, outcome)
-    st.html(f"<b>Prompts whose prediction changed</b> · {len(changed)} of {len(workbench.prompts)}")
+    n, known = len(workbench.prompts), len(outcome)
+    of = f"{n}" if known == n else f"the first {known} of {n}"
+    st.html(f"<b>Prompts whose prediction changed</b> · {len(changed)} of {of}")
     if changed:
         st.html(prompts_table(changed))
 

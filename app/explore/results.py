@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,16 +37,22 @@ def saved_rows(circuit: Circuit, n_off: int) -> list[Row]:
 
 
 def rows(circuit: Circuit, workbench: Workbench, outcome: Outcome | None, n_off: int) -> list[Row]:
-    """The table as computed; `outcome` is that of the circuit without what is off."""
-    session = workbench.session
-    return _rows(
-        circuit,
-        numbers(session.full.metrics),
-        numbers(session.circuit.metrics),
-        numbers(outcome.metrics) if outcome is not None else None,
-        workbench.complement,
-        n_off,
-    )
+    """The table as computed; `outcome` is that of the circuit without what is off.
+
+    Of some prompts only, that row has its standard errors, and its changes are from the circuit on the same prompts.
+    """
+    session, n = workbench.session, len(workbench.prompts)
+    kept = numbers(session.circuit.metrics)
+    found = _rows(circuit, numbers(session.full.metrics), kept, None, workbench.complement, n_off)
+    if outcome is not None:
+        before = kept if len(outcome) == n else numbers(session.circuit.first(len(outcome)).metrics)
+        found[2] = replace(found[2], metrics=numbers(outcome.metrics), versus=before)
+        if len(outcome) < n:
+            off = f"{n_off} off · {len(outcome)} of {n} prompts"
+            found[2] = replace(found[2], detail=off, errors=outcome.errors(n))
+    elif n_off:
+        found[2] = replace(found[2], detail=f"{n_off} off · 0 of {n} prompts")
+    return found
 
 
 def _rows(
@@ -70,7 +77,7 @@ def _rows(
 
 def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPrompt]:
     """Prompts whose likeliest token, or whose right-over-wrong verdict, differs from the circuit's; worst first."""
-    full, before = workbench.session.full, workbench.session.circuit
+    full, before = workbench.session.full, workbench.session.circuit.first(len(outcome))
     changed = np.flatnonzero(
         (outcome.top_token != before.top_token)
         | (outcome.correct != before.correct)
@@ -79,18 +86,26 @@ def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPromp
     loss = (before.logit_diff - outcome.logit_diff)[changed]
     found = []
     for i in changed[np.argsort(-loss, kind="stable")].tolist():
-        example = workbench.prompts.examples[i]
-        found.append(
-            ChangedPrompt(
-                prompt=example.prompt,
-                answer=" / ".join(word.strip() for word in example.correct[:3]),
-                full=workbench.words(full.text(i)),
-                before=workbench.words(before.text(i)),
-                after=workbench.words(outcome.text(i)),
-                right_before=bool(before.correct[i]),
-                right_after=bool(outcome.correct[i]),
-                difference_before=float(before.logit_diff[i]),
-                difference_after=float(outcome.logit_diff[i]),
-            )
-        )
+        found.append(_changed_prompt(workbench, i, full.only(i), before.only(i), outcome.only(i)))
     return found
+
+
+def own_figures(workbench: Workbench, place: int, names: Iterable[str]) -> ChangedPrompt:
+    """What one prompt says with the circuit and with the circuit without these."""
+    before, after = workbench.prompt(place, names)
+    return _changed_prompt(workbench, place, workbench.session.full.only(place), before, after)
+
+
+def _changed_prompt(workbench: Workbench, place: int, full: Outcome, before: Outcome, after: Outcome) -> ChangedPrompt:
+    example = workbench.prompts.examples[place]
+    return ChangedPrompt(
+        prompt=example.prompt,
+        answer=" / ".join(word.strip() for word in example.correct[:3]),
+        full=workbench.words(full.text(0)),
+        before=workbench.words(before.text(0)),
+        after=workbench.words(after.text(0)),
+        right_before=bool(before.correct[0]),
+        right_after=bool(after.correct[0]),
+        difference_before=float(before.logit_diff[0]),
+        difference_after=float(after.logit_diff[0]),
+    )

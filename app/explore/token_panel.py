@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.explore.results import own_figures
 from app.explore.toggles import Toggles
 from app.explore.workbench import Workbench
-from app.tables import tokens_table
+from app.tables import prompts_table, tokens_table
 from app.text import plain
 from discogp.errors import DiscoGPError
 
@@ -33,10 +34,13 @@ def token_panel(workbench: Workbench, off: Toggles) -> None:
             st.caption("Type a text and press Enter.")
             return
     try:
+        own = own_figures(workbench, place, off.names) if place != _OWN and off else None
         rows = workbench.positions(text if place == _OWN else place, off.names)
     except DiscoGPError as error:
         st.warning(plain(str(error)))
         return
+    if own is not None:
+        st.html(prompts_table([own]))
     st.html(tokens_table(rows))
     st.caption(
         "The likeliest next tokens after each token. The deeper a row's colour, the further the circuit's prediction "

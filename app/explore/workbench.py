@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cachetools import LRUCache
-
+from app.explore.refining import Refiner
 from app.explore.survey import Survey
 from discogp.terms import Bos
 
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from discogp.evaluation.outcome import Outcome
     from discogp.evaluation.positions import Position
     from discogp.evaluation.session import AblationSession
-
-_OUTCOMES = 64
 
 
 @dataclass(frozen=True)
@@ -33,24 +29,18 @@ class Workbench:
     survey: Survey
     complement: Mapping[str, Any]
     """The complement's figures by name."""
+    refiner: Refiner
     bos: Bos = "auto"
     lock: threading.Lock = field(default_factory=threading.Lock)
-    times: list[float] = field(default_factory=list)
-    known: LRUCache[frozenset[str], Outcome] = field(default_factory=lambda: LRUCache(_OUTCOMES))
 
     def without(self, names: Iterable[str]) -> Outcome:
-        """The circuit without these edges and nodes; what was asked before (undo, a second look) is remembered.
+        """The circuit without these edges and nodes, on all prompts; what was asked before is remembered."""
+        return self.refiner.settled(frozenset(names))
 
-        One at a time: two visitors at once on the same cores would both wait longer.
-        """
-        key = frozenset(names)
+    def prompt(self, place: int, names: Iterable[str]) -> tuple[Outcome, Outcome]:
+        """One prompt's own figures, of the circuit and of the circuit without these."""
         with self.lock:
-            outcome = self.known.get(key)
-            if outcome is None:
-                began = time.monotonic()
-                outcome = self.known[key] = self.session.without(key)
-                self.times[:] = [time.monotonic() - began]
-            return outcome
+            return self.session.of_prompt(place, names)
 
     def positions(self, prompt: int | str, names: Iterable[str]) -> list[Position]:
         """What full model and circuit predict at every position: of one of the prompts, or of somebody's own text."""
@@ -65,11 +55,6 @@ class Workbench:
         with self.lock:
             full, circuit = self.session.at_every_position(tokens, counterfactual, names)
         return positions(tokens[0].tolist(), full[0], circuit[0], model.tokenizer)
-
-    @property
-    def slow(self) -> bool:
-        """Whether the last run took so long that somebody waiting should be told."""
-        return bool(self.times) and self.times[0] > 0.7
 
     def words(self, tokens: Sequence[int]) -> str:
         tokenizer = self.model.tokenizer

@@ -24,6 +24,8 @@ def add_to(commands: Any) -> None:
     minimality = add_command(commands, "minimality", _minimality, "leave out each edge of a saved circuit in turn")
     _add_prompt_options(minimality)
     minimality.add_argument("--top", type=int, default=20, help="edges to print; --json prints all (default: 20)")
+    minimality.add_argument("--sample", type=int, metavar="N", help="leave out N edges drawn at random; default: all")
+    minimality.add_argument("--sample-seed", type=int, default=0, metavar="SEED", help="of the draw (default: 0)")
 
     export = add_command(commands, "export", _export, "write a circuit as a picture, as data or as a model")
     export.add_argument("circuit", type=Path, metavar="DIR")
@@ -103,9 +105,12 @@ def _minimality(options: argparse.Namespace) -> None:
 
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; it must be at least 1")
+    if options.sample is not None and options.sample < 1:
+        raise ConfigError(f"--sample is {options.sample}; it must be at least 1, or be left out for all edges")
     model, circuit, data = _restored(options)
     prompts = getattr(data, options.split)
-    found = AblationSession(model, circuit, prompts).leave_one_out()
+    session = AblationSession(model, circuit, prompts)
+    found = session.leave_one_out() if options.sample is None else session.sampled(options.sample, options.sample_seed)
     if options.json:
         say_json(found.to_json() | {"split": options.split, "ablation": circuit.ablation})
         return
@@ -116,6 +121,12 @@ def _minimality(options: argparse.Namespace) -> None:
         f"minimality {found.minimality:z.3f}: {found.n_idle} of {len(found.effects)} edges can go, one at a time, and "
         f"nothing changes; {len(prompts)} prompts"
     )
+    if found.interval is not None:
+        low, high = found.interval
+        say(
+            f"drawn at random, with seed {found.seed}, from {circuit.n_edges:,} edges, whose minimality is between "
+            f"{low:.3f} and {high:.3f} (95 %)"
+        )
 
 
 def _export(options: argparse.Namespace) -> None:

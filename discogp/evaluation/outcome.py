@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from discogp.evaluation.uncertainty import mean_error, share_error
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,44 @@ class Outcome:
     kl: NDArray[np.float32]
     further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     texts: tuple[tuple[int, ...], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.correct)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
+        """What was done on the prompts of at least one part, on those of all in their order."""
+        columns = ("correct", "top_token", "top_is_right", "logit_diff", "kl")
+        whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+        further = {name: np.concatenate([part.further[name] for part in parts]) for name in parts[0].further}
+        return cls(**whole, further=further, texts=tuple(text for part in parts for text in part.texts))
+
+    def first(self, n: int) -> Outcome:
+        """The same on the first `n` prompts alone."""
+        return self._of(slice(0, n))
+
+    def only(self, prompt: int) -> Outcome:
+        """The same on one prompt alone."""
+        return self._of(slice(prompt, prompt + 1))
+
+    def _of(self, some: slice) -> Outcome:
+        further = {name: values[some] for name, values in self.further.items()}
+        return Outcome(
+            self.correct[some],
+            self.top_token[some],
+            self.top_is_right[some],
+            self.logit_diff[some],
+            self.kl[some],
+            further,
+            self.texts[some],
+        )
+
+    def errors(self, population: int) -> dict[str, float]:
+        """Of every figure by name, the standard error of that of all `population` prompts, told from these [b]."""
+        shares = {"accuracy": self.correct, "top1": self.top_is_right}
+        means = {"kl": self.kl, "logit_diff": self.logit_diff, **self.further}
+        found = {name: share_error(int(values.sum()), len(self), population) for name, values in shares.items()}
+        return found | {name: mean_error(values, population) for name, values in means.items()}
 
     def text(self, prompt: int) -> tuple[int, ...]:
         """The token ids of what is likeliest to be said of one prompt."""

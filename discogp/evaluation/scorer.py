@@ -13,6 +13,7 @@ summed over the tokens of a right answer, each predicted after the tokens before
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ class Scorer:
 
     `folded`: the weights that circuits run on (a sheaf's kept weights), the model's own by default; the full model
     that KL compares with is always the unmasked one, and may be taken from another scorer of the same split (`like`).
-    With mean ablation the mean is over the split's prompts.
+    With mean ablation the mean is over the split's prompts. `first`: the first batch has at most so many prompts, so
+    that somebody who waits sees figures of those before the rest is there.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Scorer:
         ablation: Ablation = "zero",
         folded: FoldedWeights | None = None,
         like: Scorer | None = None,
+        first: int | None = None,
     ) -> None:
         if ablation == "resample" and prompts.counterfactual is None:
             raise ConfigError(
@@ -90,7 +93,7 @@ class Scorer:
         self.prompts = prompts.to(model.device)
         self.workspace = like.workspace if like else Workspace()
         self.batch_size = evaluation_batch(model, prompts.tokens.shape[1])
-        self.batches = list(self.prompts.batches(self.batch_size))
+        self.batches = like.batches if like else _batches(self.prompts, self.batch_size, first)
         self.full_log_probs = (
             like.full_log_probs
             if like
@@ -107,7 +110,7 @@ class Scorer:
         if self.runs_sparsely(edge_mask):
             finals = (self.runner(i).run(edge_mask, workspace=self.workspace).final for i in range(len(self.batches)))
             return self.collect(self.folded.unembed(final) for final in finals)
-        return self.collect(self._dense_logits(edge_matrix(self.model.graph, edge_mask, self.model.device)))
+        return self.collect(self.dense_logits(index, edge_mask) for index in range(len(self.batches)))
 
     def runs_sparsely(self, edge_mask: NDArray[np.bool_]) -> bool:
         return bool(edge_mask.mean() < _SPARSE_BELOW)
@@ -119,16 +122,17 @@ class Scorer:
         return SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
 
     @torch.no_grad()
-    def _dense_logits(self, matrix: Float[Tensor, "R P"]) -> Iterator[Float[Tensor, "r V"]]:
-        for index, batch in enumerate(self.batches):
-            yield self.model.masked(
-                batch.tokens,
-                matrix,
-                last=batch.last,
-                replacement=self._replacement(index, batch),
-                folded=self.folded,
-                workspace=self.workspace,
-            )
+    def dense_logits(self, index: int, edge_mask: NDArray[np.bool_]) -> Float[Tensor, "r V"]:
+        """Logits [r, V] of one of the batches with these edges [E] only, whatever their number."""
+        batch = self.batches[index]
+        return self.model.masked(
+            batch.tokens,
+            edge_matrix(self.model.graph, edge_mask, self.model.device),
+            last=batch.last,
+            replacement=self._replacement(index, batch),
+            folded=self.folded,
+            workspace=self.workspace,
+        )
 
     def replacement(self, tokens: Tensor, counterfactual: Tensor | None) -> Replacement | None:
         """What flows along ablated edges for any tokens [b, t]; the means are this split's."""
@@ -148,25 +152,45 @@ class Scorer:
 
     def collect(self, all_logits: Iterator[Float[Tensor, "r V"]]) -> Outcome:
         """The outcome that the logits [r, V] of every batch's rows in turn amount to."""
-        further, texts = FURTHER.values(), list[tuple[int, ...]]()
-        columns: list[list[NDArray[Any]]] = [[] for _ in range(5 + len(further))]
-        for batch, full, logits in zip(self.batches, self.full_log_probs, all_logits, strict=True):
-            top, found = logits.argmax(-1), Candidates.of(logits, batch)
-            texts += [] if batch.steps is None else likeliest_texts(top, batch)
-            seen = as_one_token(logits, full, batch) if further else ()
-            values = (
-                answers_right(found.scores, found.correct, found.wrong),
-                top[: len(batch)],
-                greedy_is_right(top, batch),
-                logit_difference(found.scores, found.correct, found.wrong),
-                along_right_answers(kl_divergence(full, logits), batch),
-                *(measure.of(*seen) for measure in further if measure.of),
-            )
-            for column, value in zip(columns, values, strict=True):
-                column.append(value.cpu().numpy())
-        whole = [np.concatenate(column) for column in columns]
-        named = dict(zip((measure.name for measure in further), whole[5:], strict=True))
-        return Outcome(*whole[:5], further=named, texts=tuple(texts))
+        return Outcome.joined([self.read(index, logits) for index, logits in enumerate(all_logits)])
+
+    def read(self, index: int, logits: Float[Tensor, "r V"]) -> Outcome:
+        """What the logits [r, V] of one batch's rows amount to, on its prompts."""
+        batch, full = self.batches[index], self.full_log_probs[index]
+        further = FURTHER.values()
+        top, found = logits.argmax(-1), Candidates.of(logits, batch)
+        seen = as_one_token(logits, full, batch) if further else ()
+        values = (
+            answers_right(found.scores, found.correct, found.wrong),
+            top[: len(batch)],
+            greedy_is_right(top, batch),
+            logit_difference(found.scores, found.correct, found.wrong),
+            along_right_answers(kl_divergence(full, logits), batch),
+            *(measure.of(*seen) for measure in further if measure.of),
+        )
+        columns: list[NDArray[Any]] = [value.cpu().numpy() for value in values]
+        named = dict(zip((measure.name for measure in further), columns[5:], strict=True))
+        return Outcome(
+            *columns[:5], further=named, texts=() if batch.steps is None else tuple(likeliest_texts(top, batch))
+        )
+
+    def of_prompt(self, place: int) -> Scorer:
+        """The same on one of the prompts alone; what is taken over all prompts, like a mean, stays theirs."""
+        alone = copy(self)
+        alone.prompts = self.prompts.subset([place])
+        alone.batches, alone.workspace = [alone.prompts], Workspace()
+        alone.full_log_probs = [self.model.logits(alone.prompts.tokens, alone.prompts.last).log_softmax(-1)]
+        alone._replacements = {}
+        alone.full = self.full.only(place)
+        return alone
+
+
+def _batches(prompts: Prompts, size: int, first: int | None) -> list[Prompts]:
+    """Consecutive parts of at most `size` rows, the first of at most `first` prompts."""
+    if first is None or first >= len(prompts):
+        return list(prompts.batches(size))
+    begin, rest = (prompts.subset(part) for part in (range(first), range(first, len(prompts))))
+    return [*begin.batches(size), *rest.batches(size)]
 
 
 def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: FoldedWeights) -> Replacement:
@@ -188,9 +212,11 @@ def mean_replacement(model: MaskedTransformer, batches: list[Prompts], folded: F
 class Evaluator:
     """Scores any number of circuits of one model on one split; what they share is computed once."""
 
-    def __init__(self, model: MaskedTransformer, prompts: Prompts, ablation: Ablation = "zero") -> None:
+    def __init__(
+        self, model: MaskedTransformer, prompts: Prompts, ablation: Ablation = "zero", first: int | None = None
+    ) -> None:
         self.model = model
-        self.base = Scorer(model, prompts, ablation)
+        self.base = Scorer(model, prompts, ablation, first=first)
 
     def scorer(self, circuit: Circuit) -> Scorer:
         """A scorer on the circuit's own weights. ArtifactError if circuit and model do not belong together."""

@@ -5,26 +5,33 @@ Axes: batch b, position t, vocabulary V. Source: arXiv 2407.03779, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from discogp.circuits.circuit import Circuit
 from discogp.engine.folded import FoldedWeights
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import circuit_weights, edge_matrix
-from discogp.evaluation.minimality import Minimality
+from discogp.errors import GraphError
+from discogp.evaluation.first_order import FirstOrder, Of, first_order
+from discogp.evaluation.minimality import Effect, Minimality, sample_order
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.scorer import Evaluator, check_fits
 from discogp.evaluation.toggling import Report, Toggler
 from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
 
-__all__ = ["AblationSession", "Minimality", "Outcome", "run_circuit"]
+FIRST = 32
+"""Prompts of the first figures of a click: enough to tell much from little, and soon there."""
+
+__all__ = ["AblationSession", "FirstOrder", "Minimality", "Outcome", "run_circuit"]
 
 
 @torch.no_grad()
@@ -57,7 +64,7 @@ class AblationSession:
 
     def __init__(self, model: MaskedTransformer, circuit: Circuit, prompts: Prompts) -> None:
         self.model, self.base, self.prompts = model, circuit, prompts
-        self._evaluator = Evaluator(model, prompts, circuit.ablation)
+        self._evaluator = Evaluator(model, prompts, circuit.ablation, first=FIRST)
         self._scorer = self._evaluator.scorer(circuit)
         self._toggler = Toggler(self._scorer, circuit.edge_mask)
 
@@ -83,6 +90,26 @@ class AblationSession:
         """
         return self._toggler.outcome(self.base.without(names).edge_mask)
 
+    def refine(self, names: Iterable[str] = (), cancelled: Callable[[], bool] | None = None) -> Iterator[Outcome]:
+        """The same as it becomes known: on the first prompts (`FIRST`), on more, in the end on all of them.
+
+        Each outcome compares with that of the same prompts, `circuit.first(len(outcome))`. `cancelled` is asked before
+        each batch; once it says so, nothing more comes. GraphError for an unknown name, before anything is computed.
+        """
+        return self._refine(self.base.without(names).edge_mask, cancelled or (lambda: False))
+
+    def _refine(self, edge_mask: NDArray[np.bool_], cancelled: Callable[[], bool]) -> Iterator[Outcome]:
+        known: list[Outcome] = []
+        parts = self._toggler.parts(edge_mask)
+        while not cancelled() and (part := next(parts, None)) is not None:
+            known.append(part)
+            yield Outcome.joined(known)
+
+    def of_prompt(self, place: int, names: Iterable[str] = ()) -> tuple[Outcome, Outcome]:
+        """One prompt's own figures, of the circuit and of the circuit without these: of a single prompt, so at once."""
+        scorer = self._scorer.of_prompt(place)
+        return self.circuit.only(place), scorer.outcome(self.base.without(names).edge_mask)
+
     @torch.no_grad()
     def at_every_position(
         self, tokens: Tensor, counterfactual: Tensor | None = None, names: Iterable[str] = ()
@@ -98,7 +125,35 @@ class AblationSession:
         circuit = self.model.masked(tokens, mask, replacement=replacement, folded=scorer.folded)
         return self.model.logits(tokens), circuit
 
-    def leave_one_out(self, progress: Report | None = None) -> Minimality:
-        """The circuit without each of its edges in turn; `progress(done, total)` may raise, to cancel."""
-        edges = np.flatnonzero(self.base.edge_mask).tolist()
-        return Minimality(self.base, self.circuit, self._toggler.leave_one_out(edges, progress))
+    def leave_one_out(self, progress: Report | None = None, edges: Sequence[str] | None = None) -> Minimality:
+        """The circuit without each of its edges in turn; `progress(done, total)` may raise, to cancel.
+
+        `edges`: only these of them, GraphError for a name that is none. Where they are drawn at random, `sampled` says
+        how much may be told from them of all.
+        """
+        chosen = self._places(self.base.edges if edges is None else edges)
+        return Minimality(self.base, self.circuit, self._toggler.leave_one_out(chosen, progress))
+
+    def sampled(self, n: int, seed: int = 0, progress: Report | None = None) -> Minimality:
+        """The same for `n` of the circuit's edges, drawn at random; all of them where it has no more."""
+        order = sample_order(self.base, seed)[:n]
+        found = self.leave_one_out(progress, order)
+        return found if len(order) == self.base.n_edges else replace(found, seed=seed)
+
+    def effects(self, chunks: Iterable[Sequence[str]]) -> Iterator[tuple[Effect, ...]]:
+        """The circuit without each of some edges, a few at a time: what comes next is asked for only when it is due."""
+        whole, graph = self.circuit.metrics, self.model.graph
+        for found in self._toggler.each_left_out(self._places(names) for names in chunks):
+            yield tuple(Effect.of(graph.edges[one.edge].name, one, whole) for one in found)
+
+    def first_order(self, of: Of = "logit_diff") -> FirstOrder:
+        """An estimate of what leaving out each edge of the circuit does, of all of them from one backward pass."""
+        return first_order(self._scorer, self.base, of)
+
+    def _places(self, names: Sequence[str]) -> list[int]:
+        """Where these edges of the circuit stand in its graph."""
+        places = [self.model.graph.index(name) for name in names]
+        for name, place in zip(names, places, strict=True):
+            if not self.base.edge_mask[place]:
+                raise GraphError(f"the edge {name!r} is not in the circuit; name one that it keeps")
+        return places

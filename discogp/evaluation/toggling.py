@@ -8,7 +8,7 @@ none waits for another, and reads the answers of many circuits at once; of those
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,13 @@ from discogp.engine.memory import kept_bytes
 from discogp.engine.sparse_pass import State
 from discogp.engine.workspace import Workspace
 from discogp.evaluation.outcome import Outcome
-from discogp.evaluation.readout import read_out
+from discogp.evaluation.readout import Reading, read_out
 from discogp.evaluation.scorer import Scorer
 
 _ROWS_READ_TOGETHER = 1024
 
 Report = Callable[[int, int], None]
+_Reference = tuple[tuple[torch.Tensor, ...], Reading]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,54 +70,87 @@ class Toggler:
 
     def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
         """What the model does with these edges [E] only; the quicker, the less differs from the circuit."""
-        scorer = self.scorer
-        with self._lock:
-            if not scorer.runs_sparsely(edge_mask):
-                return scorer.outcome(edge_mask)
-            finals = (
-                scorer.runner(index).run(edge_mask, self._kept(index), self._workspace).final
-                for index in range(len(scorer.batches))
-            )
-            return scorer.collect(scorer.folded.unembed(final) for final in finals)
+        return Outcome.joined(list(self.parts(edge_mask)))
+
+    def parts(self, edge_mask: NDArray[np.bool_]) -> Iterator[Outcome]:
+        """The same batch by batch. Between two of them others may have their turn."""
+        sparse = self.scorer.runs_sparsely(edge_mask)
+        for index in range(len(self.scorer.batches)):
+            with self._lock:
+                if sparse:
+                    run = self.scorer.runner(index).run(edge_mask, self._kept(index), self._workspace)
+                    logits = self.scorer.folded.unembed(run.final)
+                else:
+                    logits = self.scorer.dense_logits(index, edge_mask)
+                part = self.scorer.read(index, logits)
+            yield part
 
     def leave_one_out(self, edges: Sequence[int], progress: Report | None = None) -> tuple[LeftOut, ...]:
         """The circuit without each of these edges in turn, in their order.
 
         `progress` is called with how many of all runs are done; what it raises ends the work (to cancel it).
         """
-        done, total = 0, len(edges) * len(self.scorer.batches)
-        parts: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in edges]
-        folded, own = self.scorer.folded, _Own()
+        total, done = len(edges) * len(self.scorer.batches), 0
+
+        def report(runs: int) -> None:
+            nonlocal done
+            done += runs
+            if progress is not None:
+                progress(done, total)
+
+        return tuple(one for some in self.each_left_out([edges], report) for one in some)
+
+    def each_left_out(
+        self, chunks: Iterable[Sequence[int]], report: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[LeftOut, ...]]:
+        """The same a few edges at a time, as they are done; the next chunk is asked for only then.
+
+        `report`: called after every batch with the number of runs since.
+        """
+        together = max(1, _ROWS_READ_TOGETHER // max(batch.n_rows for batch in self.scorer.batches))
         lanes = Lanes(torch.get_num_threads() if self.scorer.model.device.type == "cpu" else 1)
-        for index, batch in enumerate(self.scorer.batches):
-            runner = self.scorer.runner(index)
-            with self._lock:
-                base = self._kept(index) or runner.run(self.edge_mask)
-            references = (self.scorer.full_log_probs[index], folded.unembed(base.final).log_softmax(-1))
-            before = read_out(folded, base.final[None], batch, references)
-            same = tuple(column[0].cpu().numpy() for column in before.columns)
-            same = (*same[:-1], np.zeros_like(same[-1]), np.zeros(len(batch), dtype=bool))
-            together = max(1, _ROWS_READ_TOGETHER // batch.n_rows)
-            for start in range(0, len(edges), together):
-                chosen = edges[start : start + together]
-                finals = lanes.map(
-                    lambda edge, runner=runner, base=base: runner.run(self._without(edge), base, own.workspace).final,
-                    chosen,
-                )
-                other = [place for place, final in enumerate(finals) if final is not base.final]
-                for place in range(len(chosen)):
-                    parts[start + place].append(same)
-                if other:
-                    reading = read_out(folded, torch.stack([finals[place] for place in other]), batch, references)
-                    changed = (reading.top_token != before.top_token) | (reading.correct != before.correct)
-                    changed |= reading.top_is_right != before.top_is_right  # another token later in an answer
-                    columns = [column.cpu().numpy() for column in (*reading.columns, changed)]
-                    for i, place in enumerate(other):
-                        parts[start + place][-1] = tuple(column[i] for column in columns)
-                done += len(chosen)
-                if progress is not None:
-                    progress(done, total)
-        return tuple(_left_out(edge, found) for edge, found in zip(edges, parts, strict=True))
+        own = _Own()
+        references: dict[int, _Reference] = {}
+        for chosen in (chunk[start : start + together] for chunk in chunks for start in range(0, len(chunk), together)):
+            parts: list[list[tuple[NDArray[Any], ...]]] = [[] for _ in chosen]
+            for index in range(len(self.scorer.batches)):
+                for mine, found in zip(parts, self._left_out_of(index, chosen, lanes, own, references), strict=True):
+                    mine.append(found)
+                if report is not None:
+                    report(len(chosen))
+            yield tuple(_left_out(edge, found) for edge, found in zip(chosen, parts, strict=True))
+
+    def _left_out_of(
+        self, index: int, edges: Sequence[int], lanes: Lanes, own: _Own, references: dict[int, _Reference]
+    ) -> list[tuple[NDArray[Any], ...]]:
+        """Of each of these edges, what one batch's prompts say without it: the columns of its part of a `LeftOut`."""
+        folded, batch = self.scorer.folded, self.scorer.batches[index]
+        runner = self.scorer.runner(index)
+        with self._lock:
+            base = self._kept(index) or runner.run(self.edge_mask)
+        if index not in references:
+            references[index] = self._reference(index, base)
+        log_probs, before = references[index]
+        same = tuple(column[0].cpu().numpy() for column in before.columns)
+        same = (*same[:-1], np.zeros_like(same[-1]), np.zeros(len(batch), dtype=bool))
+        finals = lanes.map(lambda edge: runner.run(self._without(edge), base, own.workspace).final, edges)
+        parts = [same for _ in edges]
+        other = [place for place, final in enumerate(finals) if final is not base.final]
+        if other:
+            reading = read_out(folded, torch.stack([finals[place] for place in other]), batch, log_probs)
+            changed = (reading.top_token != before.top_token) | (reading.correct != before.correct)
+            changed |= reading.top_is_right != before.top_is_right  # another token later in an answer
+            columns = [column.cpu().numpy() for column in (*reading.columns, changed)]
+            for i, place in enumerate(other):
+                parts[place] = tuple(column[i] for column in columns)
+        return parts
+
+    def _reference(self, index: int, base: State) -> _Reference:
+        """What changes of one batch are measured from: the model's and the circuit's log-probabilities [r, V], and
+        what the circuit says."""
+        folded = self.scorer.folded
+        log_probs = (self.scorer.full_log_probs[index], folded.unembed(base.final).log_softmax(-1))
+        return log_probs, read_out(folded, base.final[None], self.scorer.batches[index], log_probs)
 
     def _without(self, edge: int) -> NDArray[np.bool_]:
         mask = self.edge_mask.copy()

@@ -38,6 +38,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "leave-one-out": Benchmark(
         "leave_one_out", "running it without each of its edges against that many separate evaluations", repeats=3
     ),
+    "first-order": Benchmark(
+        "first_order", "estimating what leaving out each of its edges does, against the plain forward pass", repeats=5
+    ),
     "memory": Benchmark(
         "memory", "memory of an edge step, many layers against few", shapes=("small", "gpt2-small"), repeats=1
     ),

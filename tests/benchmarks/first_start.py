@@ -6,7 +6,8 @@ Every repetition starts a server of its own with an empty home folder, in which 
 home lie, as links. The page is opened once the server answers. Seconds since then: `page opened`, its first words are
 there; `graph drawn`, an edge can be clicked; `model ready`, the figures are computed; `first click answered`, an edge
 was clicked and the figures are those without it. `--at-once` clicks when the graph is drawn, before the model is there.
-Figures are medians; `all` has every repetition's last one.
+Figures are medians; `all` has every repetition's last one, and `server's CPU seconds` what its process used until then,
+which another program on the same cores changes less.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import psutil
 
 from discogp import paths
 from tests.browser.conftest import serve
@@ -87,16 +90,22 @@ def measure(circuit: str, repeats: int, at_once: bool) -> dict[str, Any]:
     path = chromium()
     if path is None:
         raise SystemExit("no Chromium found; set DISCOGP_CHROMIUM to its path")
-    found = []
+    found, seconds = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which(path), args=QUIET)
         browser.new_page().goto("about:blank")  # the browser's own first start is not what is measured
         for _ in range(repeats):
-            with fresh_home() as home, serve(home) as url:
-                found.append(opened(url, circuit, browser, at_once))
+            with fresh_home() as home:
+                server = serve(home)
+                with server as url:
+                    found.append(opened(url, circuit, browser, at_once))
+                    used = psutil.Process(server.process.pid).cpu_times()
+                    seconds.append(used.user + used.system)
         browser.close()
     medians = {name: round(statistics.median(marks[name] for marks in found), 2) for name in MARKS}
-    return {"circuit": circuit, "repeats": repeats, **medians, "all": [round(marks[MARKS[-1]], 2) for marks in found]}
+    used = round(statistics.median(seconds), 1)
+    every = [round(marks[MARKS[-1]], 2) for marks in found]
+    return {"circuit": circuit, "repeats": repeats, **medians, "server's CPU seconds": used, "all": every}
 
 
 def main() -> int:

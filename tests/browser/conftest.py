@@ -54,14 +54,21 @@ class Visit:
         """The shown values of one row of the metrics table."""
         return self.page.locator(f".dg-metrics .dg-{role} .dg-value").all_inner_texts()
 
+    def settled(self, timeout: float = 60_000) -> None:
+        """Wait until the figures are those of all prompts."""
+        self.page.wait_for_selector(".dg-metrics[data-settled=true]", timeout=timeout)
+
     def click_edge(self, place: int = 0) -> str:
-        """Click the `place`-th clickable edge, wait for its figures, return its name."""
+        """Click the `place`-th clickable edge, wait for its figures on all prompts, return its name."""
         before = self.revision()
         name = self.page.evaluate("n => window.__circuitGraph.clickableEdges(n + 1)[n]", place)
         point = self.page.evaluate("id => window.__circuitGraph.edgePoint(id)", name)
         self.page.mouse.click(point["x"], point["y"])
-        changed = "old => { const t = document.querySelector('.dg-metrics'); return t && t.dataset.revision !== old; }"
+        changed = (
+            "old => { const now = document.querySelector('.dg-metrics')?.dataset.revision; return now && now !== old; }"
+        )
         self.page.wait_for_function(changed, arg=before)
+        self.settled()
         return name
 
 

@@ -105,6 +105,38 @@ def test_which_edges_matter_and_one_of_them_off(visit):
     visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 0")
 
 
+def test_a_second_click_ends_the_work_of_the_first_and_its_figures_are_shown(visit):
+    """Two clicks as quickly as a hand makes them: what is shown in the end is of both, as a link to both tells anew."""
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    names = visit.page.evaluate("window.__circuitGraph.clickableEdges(2)")
+    for name in names:
+        point = visit.page.evaluate("id => window.__circuitGraph.edgePoint(id)", name)
+        visit.page.mouse.click(point["x"], point["y"])
+    off_is(visit, names)
+    visit.settled()
+    both = visit.row("without")
+    assert len(both) == 4
+    visit.page.wait_for_function("location.search.includes('off=')")
+    visit.page.reload()
+    visit.graph_drawn()
+    off_is(visit, names)
+    visit.settled()
+    assert visit.row("without") == both
+    assert visit.page.locator(".dg-error").count() == 0
+
+
+def test_a_chosen_prompt_has_figures_of_its_own(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    visit.click_edge()
+    visit.page.get_by_text("Predictions at every position").click()
+    visit.page.wait_for_selector(".dg-tokens")
+    assert visit.page.locator(".dg-prompts:not(.dg-tokens) .dg-prompt").count() >= 1
+
+
 def test_a_hostile_link_is_told_and_ignored(visit):
     visit.open(query="?off=%3Cscript%3Ealert(1)%3C/script%3E")
     visit.graph_drawn()

@@ -24,3 +24,24 @@ def test_minimality_of_an_example(capsys):
 def test_a_senseless_number_of_edges_is_refused(capsys):
     assert main(["minimality", str(assets() / "examples" / "mini-ioi-both"), "--top", "0"]) == 1
     assert "--top is 0" in capsys.readouterr().err
+
+
+def test_a_sample_says_how_much_it_tells(capsys):
+    folder = str(assets() / "examples" / "mini-ioi-both")
+    command = ["minimality", folder, "--split", "validation", "--json", "--sample"]
+    assert main([*command, "8", "--sample-seed", "3"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["n_measured"], data["seed"]) == (len(data["edges"]), 3) == (8, 3)
+    assert data["n_edges"] == load_circuit(folder).n_edges > 8
+    assert data["minimality"] == 1 - data["n_idle"] / 8
+    low, high = data["interval_95"]
+    assert 0 <= low < data["minimality"] < high <= 1 or data["minimality"] in (low, high)
+    assert main([*command, "9999"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["interval_95"] is None
+    assert data["n_measured"] == data["n_edges"]
+
+
+def test_a_sample_of_nothing_is_refused(capsys):
+    assert main(["minimality", str(assets() / "examples" / "mini-ioi-both"), "--sample", "0"]) == 1
+    assert "--sample is 0" in capsys.readouterr().err

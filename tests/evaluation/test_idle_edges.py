@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,9 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.masks import edge_matrix
+from discogp.errors import GraphError
 from discogp.evaluation import toggling
-from discogp.evaluation.minimality import IDLE_KL, Effect, Minimality
+from discogp.evaluation.minimality import IDLE_KL, Effect, Minimality, sample_order
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.session import AblationSession
 from discogp.evaluation.toggling import LeftOut
@@ -141,3 +143,50 @@ def test_minimality_by_hand() -> None:
     assert found.minimality == pytest.approx(2 / 3)
     data = found.to_json()
     assert [edge["idle"] for edge in data["edges"]] == [False, True, False]
+    assert found.interval is None
+    low, high = replace(found, seed=1).interval
+    # Wilson's bounds: the p with (p − 2/3)² = z²·p(1 − p)/3.
+    for p in (low, high):
+        assert (p - 2 / 3) ** 2 == pytest.approx(1.959964**2 * p * (1 - p) / 3)
+    assert low < 2 / 3 < high
+
+
+def test_a_sample_is_of_the_random_order_and_says_of_which(model: MaskedTransformer) -> None:
+    circuit, base = Circuit.from_edges(model.graph, NAMES), prompts_of(model, 8, seed=0)
+    session = AblationSession(model, circuit, base)
+    all_of_them = {effect.edge: effect for effect in session.leave_one_out().effects}
+    some = session.sampled(3, seed=5)
+    assert some.seed == 5
+    assert {effect.edge for effect in some.effects} == set(sample_order(circuit, 5)[:3])
+    assert {effect.edge for effect in some.effects} != set(sample_order(circuit, 6)[:3])
+    for effect in some.effects:
+        assert effect.change == pytest.approx(all_of_them[effect.edge].change, abs=1e-5)
+    assert session.sampled(99).interval is None
+    assert len(session.sampled(99).effects) == len(NAMES)
+    every = [set(sample_order(circuit, seed)[:3]) for seed in range(60)]
+    assert all(any(name in drawn for drawn in every) for name in NAMES)
+
+
+def test_only_edges_of_the_circuit_can_be_left_out(model: MaskedTransformer) -> None:
+    session = AblationSession(model, Circuit.from_edges(model.graph, NAMES), prompts_of(model, 8, seed=0))
+    with pytest.raises(GraphError, match="not in the circuit"):
+        session.leave_one_out(edges=["m0->a1.h2<k>"])
+
+
+def test_effects_come_a_few_at_a_time_and_the_next_are_asked_for_when_due(model: MaskedTransformer) -> None:
+    session = AblationSession(model, Circuit.from_edges(model.graph, NAMES), prompts_of(model, 8, seed=0))
+    whole = {effect.edge: effect for effect in session.leave_one_out().effects}
+    asked: list[str] = []
+
+    def chunks() -> Iterator[list[str]]:
+        for chunk in ([NAMES[4]], [NAMES[1], NAMES[6]]):
+            asked.extend(chunk)
+            yield chunk
+
+    coming = session.effects(chunks())
+    assert [effect.edge for effect in next(coming)] == [NAMES[4]] == asked
+    (second,) = list(coming)
+    assert [effect.edge for effect in second] == [NAMES[1], NAMES[6]]
+    for effect in second:
+        assert effect.change == pytest.approx(whole[effect.edge].change, abs=1e-5)
+        assert effect.changed == whole[effect.edge].changed

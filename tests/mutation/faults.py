@@ -456,6 +456,7 @@ _IDLE = "tests/evaluation/test_idle_edges.py"
 _COMPLEMENT = "tests/evaluation/test_complement.py"
 _MEASURES = "tests/evaluation/test_measures.py"
 _WHOLE = "tests/evaluation/test_whole_answers.py"
+_REFINE = "tests/evaluation/test_refining.py"
 
 EVALUATION = _of(
     "evaluation",
@@ -505,8 +506,8 @@ EVALUATION = _of(
     ),
     (
         "toggling.py",
-        "parts[start + place][-1] = tuple(",
-        "parts[place][-1] = tuple(",
+        "parts[place] = tuple(",
+        "parts[i] = tuple(",
         "effects at other edges",
         "tests/evaluation/test_toggling.py",
     ),
@@ -523,6 +524,30 @@ EVALUATION = _of(
         "return not self.changed",
         "an edge that changes probabilities is idle",
         _IDLE,
+    ),
+    ("uncertainty.py", "math.sqrt(1 - n / population)", "1.0", "as if of endlessly many", _REFINE),
+    (
+        "uncertainty.py",
+        "share * (1 - share) / n + more / (4 * n)",
+        "share * (1 - share) / n",
+        "no doubt of 32 of 32",
+        _REFINE,
+    ),
+    ("uncertainty.py", "last - (count - 1) / 2", "last", "ties at their last rank", _REFINE),
+    (
+        "toggling.py",
+        "self.scorer.read(index, logits)",
+        "self.scorer.read(0, logits)",
+        "answers of the first batch",
+        _REFINE,
+    ),
+    ("session.py", "while not cancelled() and", "while", "work that cannot be ended", _REFINE),
+    (
+        "scorer.py",
+        "range(first), range(first, len(prompts))",
+        "range(first), range(len(prompts))",
+        "the first twice",
+        _REFINE,
     ),
     ("minimality.py", "key=lambda effect: -effect.change", "key=lambda effect: effect.change", "least first", _IDLE),
     (

@@ -1,0 +1,29 @@
+"""Look again in a moment: a part of the page that runs again by itself, for as long as it says so.
+
+Streamlit's own timers go on until the part around them runs again, and that part draws the graph.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from streamlit.components.v2 import component
+
+_JS = """
+export default function ({ data, setTriggerValue, parentElement }) {
+  clearTimeout(parentElement.__look);
+  parentElement.__look = setTimeout(() => setTriggerValue("look", data.turn), data.after);
+  return () => clearTimeout(parentElement.__look);
+}
+"""
+_ticker = component("discogp_ticker", js=_JS)
+_turns = count()  # what the browser is sent must be new each time, or it would not look
+
+
+def look_again(after: float, key: str) -> None:
+    """Run the fragment around this once more, `after` so many seconds."""
+    _ticker(key=key, data={"turn": next(_turns), "after": round(1000 * after)}, on_look_change=_nothing, height=1)
+
+
+def _nothing() -> None:
+    """Streamlit keeps a trigger only for which a callback is given."""
