@@ -11,6 +11,7 @@ import ctypes
 import gc
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
 _loading = threading.Lock()
@@ -21,7 +22,12 @@ def begin() -> None:
     """Load them in a thread of their own, so that they are there when a visitor needs them. Returns at once."""
     if not _state["begun"]:
         _state["begun"] = True
-        threading.Thread(target=load, name="libraries", daemon=True).start()
+        threading.Thread(target=_load_early, name="libraries", daemon=True).start()
+
+
+def _load_early() -> None:
+    with suppress(Exception):  # whoever needs them tries again and is told; at the program's end nobody does
+        load()
 
 
 def load() -> None:

@@ -50,10 +50,13 @@ class _Work(LRUCache[K, Job]):
     def __init__(self, most: int, jobs: Jobs) -> None:
         super().__init__(most)
         self._jobs = jobs
+        self.given_up = threading.Event()
+        """Set when something was given up, until its memory is seen to."""
 
     def popitem(self) -> tuple[K, Job]:
         key, job = super().popitem()
         self._jobs.cancel(job)
+        self.given_up.set()
         return key, job
 
     def wanted(self, key: K) -> Job | None:
@@ -165,6 +168,9 @@ class Loader:
 
     def _make(self, circuit: Circuit) -> Workbench:
         libraries.load()
+        if self._workbenches.given_up.is_set():  # what that one kept between clicks is much, and is needed now
+            self._workbenches.given_up.clear()
+            libraries.release()
         from discogp.evaluation.session import AblationSession
         from discogp.prompts.prepare import restore
 

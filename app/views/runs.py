@@ -18,7 +18,7 @@ st.caption("Each search is a process of its own: it goes on when this page is cl
 if notice := session.take_notice():
     st.info(plain(notice))
 
-_AT_FIRST = 50  # of hundreds, drawing them all would hold the page for seconds
+_AT_FIRST = 100  # of hundreds, drawing them all would hold the page for seconds
 
 runs = current(session.store())
 if not runs:

@@ -208,7 +208,7 @@ def test_an_unreadable_run_is_listed(home, run):
 
 def test_of_many_runs_the_newest_are_shown_until_all_are_asked_for(home):
     store = RunStore()
-    for _ in range(53):
+    for _ in range(103):
         made = store.create(RunSettings(model="mini", task="ioi", config=config_to_dict(preset("quick"))))
         store.finish(made.id, "cancelled")
     test = ran(page("runs").run())
@@ -216,10 +216,10 @@ def test_of_many_runs_the_newest_are_shown_until_all_are_asked_for(home):
     def listed() -> int:
         return sum(button.label == "Progress" for button in test.button)
 
-    assert listed() == 50
+    assert listed() == 100
     test.toggle(key="all_runs").set_value(True)
     ran(test.run())
-    assert listed() == 53
+    assert listed() == 103
 
 
 def test_work_in_the_queue_is_shown_and_cancelled(home, monkeypatch):
