@@ -180,7 +180,7 @@ def _changed(key: str, history: History, ready: Workbench) -> None:
     if wanted is None or wanted.error is not None:
         return
     if not wanted.settled:  # asked before the figures are looked at: what comes in between is for the next look
-        look_again(_LOOK_AGAIN, f"changed {key}")
+        look_again(1.6 * _LOOK_AGAIN, f"changed {key}")
     if (outcome := wanted.outcome) is None:
         return
     changed = changed_prompts(ready, outcome)
