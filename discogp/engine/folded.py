@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discogp.engine.attention import attend
+from discogp.engine.attention import attend, attend_along
 from discogp.engine.kernels import activate, capped, linear, norm
 from discogp.engine.plain import embed, unembed
+from discogp.engine.prefixes import Prefixes
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 
 
@@ -51,6 +52,13 @@ class FoldedLayer:
             projected = projected + self.qkv_bias[:, None, None]
         q, k, v = projected.transpose(0, 1).chunk(3, dim=1)
         return self.written(_by_head(attend(q, k, v, self.source, self.norm_eps)))
+
+    def attention_along(self, projected: Float[Tensor, "qkv n dh"], prefixes: Prefixes) -> Float[Tensor, "H n dh"]:
+        """The same for [3H, n, dh] of the different beginnings of a batch's prompts -> [H, n, dh]."""
+        if self.qkv_bias is not None:
+            projected = projected + self.qkv_bias[:, None]
+        q, k, v = projected.chunk(3)
+        return self.written(attend_along(q, k, v, self.source, self.norm_eps, prefixes))
 
     def attention_at(
         self,
