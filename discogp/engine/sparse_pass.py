@@ -93,6 +93,13 @@ class SparseRunner:
         rotary = any(layer.attention.rotary for layer in self.folded.source.layers)
         return Plan.of(self.graph, edge_mask, constants=self.uniform, rotary=rotary)
 
+    def state_bytes(self, plan: Plan) -> int:
+        """What the state of a run of this plan holds."""
+        config, heads = self.folded.config, [c for c in plan.live - plan.constant if len(self.graph.own_rows(c)) > 1]
+        wide = len(plan.live - plan.constant - plan.late) * config.d_model + 3 * len(heads) * config.d_head
+        numbers = len(self.prefixes) * wide + len(self.last) * len(plan.late) * config.d_model
+        return numbers * self.folded.source.embed.element_size()
+
     @torch.no_grad()
     def run(self, edge_mask: NDArray[np.bool_], base: State | None = None, workspace: Workspace | None = None) -> State:
         """The circuit of these edges [E]; `base`, the state of an earlier run, saves what the two have in common.
@@ -202,9 +209,13 @@ class _Run:
     def _mlp(self, index: int, layer: FoldedLayer, column: int) -> None:
         row, at = self.graph.mlp_row(index), self._at(column)
         n_sources = self.graph.n_sources_of(row)
-        projected = self._project(np.array([row]), n_sources, layer.mlp_in[None], np.array([0]), at)
+        x = self._sum(self.plan.reads[row], n_sources, at)
+        if x is None:
+            x = self.empty(self._length(at), self.d).zero_()
+        x = x * root_mean_square_reciprocal(x, self.config.norm_eps)[:, None]
+        x = x.expand(self._length(at), -1)
         out = self._place(np.array([column]), at)
-        write_out(layer.mlp(projected, self.config.activation), layer.mlp_out[None], layer.mlp_out_bias, out)
+        write_out(layer.mlp_of(x, self.config.activation), layer.mlp_out[None], layer.mlp_out_bias, out)
         self._written(out, np.array([column]), at)
 
     def _project(
@@ -233,7 +244,7 @@ class _Run:
             inputs = self._mix(tuple(groups), n_sources)
         for x, members in zip(inputs, groups.values(), strict=True):
             self._project_one(x, weight, places[members].tolist(), out, members)
-        if len(weight) > 1 and at is not _At.ONCE:  # what an MLP reads is not worth its size
+        if at is not _At.ONCE:
             self.state.projected.update(zip(rows.tolist(), out, strict=True))
         return out
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from discogp import load_model
+from discogp.engine.kernels import activate, linear, product
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.prefixes import Prefixes
 from discogp.engine.replacement import Replacement
@@ -83,3 +84,29 @@ def test_runs_equal_the_slow_reference(model: MaskedTransformer, ablation: str) 
     assert all(len(x) in (1, len(runner.prefixes)) for x in base.everywhere.values())
     shares = {"zero": 13, "mean": 13, "resample": 16}.get(ablation, int((LAST + 1).sum()))
     assert len(runner.prefixes) <= shares
+
+
+def test_sums_of_many_replacements_do_not_depend_on_what_was_asked_before() -> None:
+    sources = torch.randn(70, 1, 1, 3)
+    one, other = Replacement(sources), Replacement(sources)
+    for n in (70, 33, 16, 17, 1):
+        torch.testing.assert_close(one.prefix_sum(n, 1, 1)[0, 0], sources[:n].sum((0, 1, 2)))
+    for n in (1, 17, 16, 33, 70):
+        assert other.prefix_sum(n, 1, 1).equal(one.prefix_sum(n, 1, 1))
+
+
+@pytest.mark.parametrize("activation", [None, "gelu", "gelu_tanh", "silu", "relu"])
+def test_products_with_an_activation_and_of_a_slice(activation: str | None) -> None:
+    """A slice of columns is what oneDNN takes a thousand times as long for."""
+    x, weight, bias = torch.randn(7, 5), torch.randn(12, 5), torch.randn(12)
+    expected = x @ weight.T + bias
+    if activation is not None:
+        expected = activate(expected, activation)
+    torch.testing.assert_close(linear(x, weight, bias, activation), expected, atol=1e-5, rtol=1e-5)
+    wide = torch.randn(5, 30)
+    wide[:, 3:15] = weight.T
+    torch.testing.assert_close(linear(x, wide[:, 3:15].T, bias, activation), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(product(x[None], weight.T), (x @ weight.T)[None])
+    weight.requires_grad_()
+    product(x, weight.T).sum().backward()
+    torch.testing.assert_close(weight.grad, x.sum(0).expand(12, 5))
