@@ -21,6 +21,9 @@ def add_to(commands: Any) -> None:
         one.add_argument("--length", type=int, default=None, help="tokens of a prompt; default: the shape's")
         one.add_argument("--repeats", type=int, default=benchmark.repeats)
         one.add_argument("--device", default="cpu")
+        if benchmark.example:
+            help = "instead of a shape: a model with a shipped circuit, on that circuit's own prompts"
+            one.add_argument("--model", default=None, help=help)
         add_json_flag(one)
 
 
@@ -28,5 +31,6 @@ def _run(options: argparse.Namespace) -> None:
     from discogp.speed import BENCHMARKS
 
     case = (options.shape, options.batch, options.length, options.repeats, options.device)
-    result = BENCHMARKS[options.benchmark].run(*case)
+    model = getattr(options, "model", None)
+    result = BENCHMARKS[options.benchmark].run(*case, model)
     say_json(result.to_json()) if options.json else say(str(result))

@@ -136,7 +136,7 @@ class MaskedTransformer:
                     f"counterfactual tokens have shape {tuple(counterfactual.shape)}; they must be of the prompts' "
                     f"shape {tuple(tokens.shape)}"
                 )
-            return Replacement(self.source_outputs(counterfactual, folded))
+            return Replacement(self.source_outputs(counterfactual, folded), counterfactual)
         if ablation == "mean":
             data = tokens if counterfactual is None else self.check_tokens(counterfactual)
             outputs = self.source_outputs(data, folded)
