@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from discogp.engine.plain import embed, plain_block, unembed
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
 from discogp.models.weights import ModelWeights
 from discogp.speed.report import Comparison, Side, in_turn, peak_mb
 from discogp.speed.shapes import Case, case
@@ -18,7 +18,7 @@ TWO_PLAIN_PASSES = "two plain forward and backward passes"
 
 def measure(shape: str, batch: int | None, length: int | None, repeats: int, device: str) -> Comparison:
     on = case(shape, batch, length, repeats, device)
-    search = SearchConfig(objective="task", edges=PhaseConfig())
+    search = SearchConfig(objective="task", edges=EdgeConfig())
     phase = EdgePhase(on.model, on.prompts, search, torch.Generator(device=on.device).manual_seed(0))
 
     ours, yardstick = in_turn(on.device, repeats, lambda: phase.step(on.prompts, None, 0), lambda: two_plain_passes(on))

@@ -52,6 +52,12 @@ class PhaseConfig(Checked):
     fall: float = setting(0.0, "Share of the steps, after the rise, over which λ_s falls.", min=0.0, max=1.0)
     completeness: float = setting(1.0, "λ_c, the weight of the completeness loss.", min=0.0, max=1e4)
     completeness_from: float = setting(0.0, "Share of the steps after which λ_c counts.", min=0.0, max=1.0)
+    completeness_share: float = setting(
+        1.0,
+        "Share of a batch's prompts that the completeness loss is taken on; a quarter gives circuits as complete.",
+        min=0.01,
+        max=1.0,
+    )
 
     def sparsity_at(self, step: int) -> float:
         """λ_s at a step (from 0): a rise, then a fall, both linear, then held."""
@@ -67,6 +73,29 @@ class PhaseConfig(Checked):
 
     def noise_at(self, step: int) -> float:
         return self.noise + (self.noise_end - self.noise) * step / max(self.steps - 1, 1)
+
+
+@dataclass(frozen=True)
+class EdgeConfig(PhaseConfig):
+    """The search over edges: which of them a step leaves alone."""
+
+    decided_below: float = setting(
+        -3.0,
+        "An edge whose mask logit is below this is decided: off, without a gradient and not moved, until the next full "
+        "step.",
+        min=-1e6,
+        max=0.0,
+    )
+    full_every: int = setting(
+        25,
+        "Every so many steps is a full one, in which decided edges are looked at as well. 1: every step is.",
+        min=1,
+        max=100_000,
+    )
+
+    def full_at(self, step: int) -> bool:
+        """Whether a step (from 0) looks at every edge."""
+        return step % self.full_every == 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +207,14 @@ class SearchConfig(Checked):
         max=1.0,
     )
     target_complement: float = setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
-    edges: PhaseConfig = field(default_factory=PhaseConfig, metadata={"help": "The search over edges."})
+    patience: int = setting(
+        4,
+        "A phase ends early once so many evaluations in a row have found nothing smaller that meets both targets. 0: all "
+        "steps are taken.",
+        min=0,
+        max=1000,
+    )
+    edges: EdgeConfig = field(default_factory=EdgeConfig, metadata={"help": "The search over edges."})
     weights: WeightConfig = field(default_factory=WeightConfig, metadata={"help": "The search over weights."})
 
 
@@ -216,7 +252,7 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
 
 _SMALL = SearchConfig(
     batch_size=32,
-    edges=PhaseConfig(
+    edges=EdgeConfig(
         steps=150,
         learning_rate=0.2,
         initial_logit=0.7,
@@ -245,7 +281,7 @@ _SMALL = SearchConfig(
 _DEEP = SearchConfig(
     batch_size=16,
     target_accuracy=0.97,
-    edges=PhaseConfig(
+    edges=EdgeConfig(
         steps=220,
         learning_rate=0.3,
         initial_logit=0.7,
@@ -282,7 +318,8 @@ def _paper(mask: Searched, seed: int) -> SearchConfig:
         objective="task",
         batch_size=32,
         evaluations=50,
-        edges=PhaseConfig(
+        patience=0,
+        edges=EdgeConfig(
             steps=800,
             temperature=1.0,
             sparsity_start=1.0,
@@ -290,6 +327,7 @@ def _paper(mask: Searched, seed: int) -> SearchConfig:
             sparsity_end=0.01,
             rise=0.2,
             fall=0.2,
+            full_every=1,
             **shared,
         ),
         weights=WeightConfig(
