@@ -21,6 +21,8 @@ def add_to(commands: Any) -> None:
         one.add_argument("--length", type=int, default=None, help="tokens of a prompt; default: the shape's")
         one.add_argument("--repeats", type=int, default=benchmark.repeats)
         one.add_argument("--device", default="cpu")
+        for option, help_text in benchmark.options.items():
+            one.add_argument(f"--{option}", type=float, default=None, help=help_text)
         add_json_flag(one)
 
 
@@ -28,5 +30,7 @@ def _run(options: argparse.Namespace) -> None:
     from discogp.speed import BENCHMARKS
 
     case = (options.shape, options.batch, options.length, options.repeats, options.device)
-    result = BENCHMARKS[options.benchmark].run(*case)
+    benchmark = BENCHMARKS[options.benchmark]
+    more = {name: getattr(options, name) for name in benchmark.options if getattr(options, name) is not None}
+    result = benchmark.run(*case, **more)
     say_json(result.to_json()) if options.json else say(str(result))

@@ -64,7 +64,7 @@ class GatheredPass(MaskedPass):
         self.first, self.stride = torch.zeros(2, self.graph.n_readers, dtype=self.kind).unbind()
         self.parts: list[Tensor] = []
         sizes = [sum(_length(self.wide_rows(index)) for index in block) for block in self.blocks]
-        rows = sum(sizes) if self.taping else max(sizes)
+        rows = self.n_wide_readers if self.taping else max(sizes)
         self.table = self.workspace.get("readers", (rows * self.n, self.d), self.sources)
         end = 0
         for block, size in zip(self.blocks, sizes, strict=True):

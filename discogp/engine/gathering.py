@@ -46,13 +46,15 @@ def weighted_sums(
     begins = (sizes.cumsum(0) - sizes).to(kind)
     offsets = torch.arange(n, dtype=kind)[:, None] * len(weights) + begins
     repeated = weights.expand(n, -1).flatten()
-    return F.embedding_bag(members.of_tokens(range(n)), table, offsets.flatten(), mode="sum", per_sample_weights=repeated)
+    return F.embedding_bag(
+        members.of_tokens(range(n)), table, offsets.flatten(), mode="sum", per_sample_weights=repeated
+    )
 
 
 def weight_gradients(
     gradients: Float[Tensor, "g D"], bags: Places, table: Float[Tensor, "m D"], members: Places, n: int
 ) -> Float[Tensor, "e"]:
-    """[e] Σ over tokens of ⟨gradient of a member's bag, the member's row⟩: `bags` are the bags' places in `gradients`."""
+    """[e] Σ over tokens of ⟨a member's bag's gradient, the member's row⟩; `bags`: where in `gradients` the bags lie."""
     total = table.new_zeros(len(members.first))
     if not len(total):
         return total

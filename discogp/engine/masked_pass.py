@@ -178,9 +178,18 @@ class MaskedPass:
 
     def inputs(self, layer: int) -> Float[Tensor, "n r D"]:
         """Buffer [n, r, D] for the inputs of a layer's wide readers: one for all layers, or each its own to keep."""
-        wide = self.graph.readers_per_layer if layer < self.n_wide else 2 * self.graph.n_heads
-        name = f"inputs {layer}" if self.keeping else "inputs"
-        return self.workspace.get(name, (self.n, wide, self.d), self.sources)
+        rows = self.wide_rows(layer)
+        shape = (self.n, rows.stop - rows.start, self.d)
+        if not self.keeping:
+            return self.workspace.get("inputs", shape, self.sources)
+        first = layer * self.graph.readers_per_layer * self.n
+        table = self.workspace.get("readers", (self.n * self.n_wide_readers, self.d), self.sources)
+        return table[first : first + self.n * shape[1]].view(shape)
+
+    @property
+    def n_wide_readers(self) -> int:
+        narrow = 0 if self.last is None else 2 * self.graph.n_heads
+        return self.n_wide * self.graph.readers_per_layer + narrow
 
     # ---------------------------------------------------------------- forward
 

@@ -209,8 +209,8 @@ class SearchConfig(Checked):
     target_complement: float = setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
     patience: int = setting(
         4,
-        "A phase ends early once so many evaluations in a row have found nothing smaller that meets both targets. 0: all "
-        "steps are taken.",
+        "A phase ends early once so many evaluations in a row have found nothing smaller that meets both targets. "
+        "0: all steps are taken.",
         min=0,
         max=1000,
     )
@@ -263,6 +263,7 @@ _SMALL = SearchConfig(
         sparsity_peak=150.0,
         sparsity_end=150.0,
         completeness=0.3,
+        completeness_share=0.25,
     ),
     weights=WeightConfig(
         steps=200,
@@ -293,6 +294,7 @@ _DEEP = SearchConfig(
         sparsity_end=200.0,
         rise=0.7,
         completeness=0.1,
+        completeness_share=0.25,
     ),
     weights=WeightConfig(
         steps=300,

@@ -59,9 +59,7 @@ def test_time_is_that_of_real_steps_and_leaves_the_model_alone(model: MaskedTran
     config = SearchConfig(batch_size=4, evaluations=1, edges=EdgeConfig(steps=10))
     before = model.weights.embed.clone()
     short = measured(model, data, config, estimate(model, data, config)).seconds
-    long = measured(
-        model, data, replace(config, edges=EdgeConfig(steps=10_000)), estimate(model, data, config)
-    ).seconds
+    long = measured(model, data, replace(config, edges=EdgeConfig(steps=10_000)), estimate(model, data, config)).seconds
     assert short is not None
     assert long is not None
     assert long > 20 * short > 0
