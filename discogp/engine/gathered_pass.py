@@ -20,8 +20,8 @@ from discogp.engine.masked_pass import MaskedPass, mask_gradient
 
 FEW = 0.15
 """Share of the edges up to which fetching them one by one is quicker than a product of matrices."""
-# With more, what they read is no longer in the cache when the next of them reads it.
-_READERS_AT_ONCE = 140
+READERS_AT_ONCE = 140
+"""Readers whose sums are fetched in one go. With more, what they read has left the cache when the next one reads it."""
 
 
 def differences(
@@ -55,7 +55,7 @@ class GatheredPass(MaskedPass):
         self.weights = few[self.rows, self.columns]
         self.kind = index_type(max(self.graph.n_readers, self.graph.n_sources) * self.n)
         layers = self.n_wide + (self.last is not None)
-        step = max(1, _READERS_AT_ONCE // self.graph.readers_per_layer)
+        step = max(1, READERS_AT_ONCE // self.graph.readers_per_layer)
         self.blocks = [range(first, min(first + step, layers)) for first in range(0, layers, step)]
         self._lay_out()
 
@@ -101,13 +101,13 @@ class GatheredPass(MaskedPass):
         chosen = self._entries(rows, columns)
         places = (self.stride[rows] > 0).cumsum(0) - 1  # a narrow layer's queries are no wide readers
         sizes = torch.bincount(places[self.rows[chosen] - rows.start], minlength=out.shape[1])
-        sums = weighted_sums(
-            self.sources.view(-1, self.d), self._sources(self.columns[chosen]), self.weights[chosen], sizes, self.n
-        ).view(out.shape)
+        what = self.sources.view(-1, self.d), self._sources(self.columns[chosen]), self.weights[chosen], sizes
         if self.off:
             everything = self.sources[:, columns].sum(1)[:, None]
-            sums = torch.sub(everything, sums, out=sums)
-        out.add_(sums) if add else out.copy_(sums)
+            out.add_(everything) if add else out.copy_(everything)
+            weighted_sums(*what, out, add=-1.0)
+        else:
+            weighted_sums(*what, out, add=1.0 if add else 0.0)
 
     def _entries(self, rows: slice, columns: slice) -> Tensor:
         """Which of the few entries are of wide readers in `rows` and of sources in `columns`, in the order of rows."""
@@ -155,11 +155,10 @@ class GatheredPass(MaskedPass):
         chosen = chosen[self.columns[chosen].argsort(stable=True)]
         sizes = torch.bincount(self.columns[chosen] - columns.start, minlength=_length(columns))
         members = Places(self.first[self.rows[chosen]], self.stride[self.rows[chosen]])
-        sums = weighted_sums(self.table, members, self.weights[chosen], sizes, self.n).view(self.n, -1, self.d)
+        at_nodes = self.sources.new_empty(self.n, len(sizes), self.d)
         if self.off:
-            everything = self._everything(rows)
-            sums = torch.sub(everything[:, None], sums, out=sums)
-        return sums
+            at_nodes.copy_(self._everything(rows)[:, None])
+        return weighted_sums(self.table, members, self.weights[chosen], sizes, at_nodes, add=-1.0 if self.off else 0.0)
 
     def _everything(self, rows: slice) -> Tensor:
         """[n, D]: the sum of the gradients of all wide readers among `rows`."""

@@ -16,6 +16,8 @@ from torch import Tensor
 
 # Indices are made for so many members at once; more would cost memory and gain nothing.
 _INDICES_AT_ONCE = 500_000
+# So many numbers of the sums are made at once: they are still in the cache when they are put in their place.
+_NUMBERS_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,33 @@ def index_type(rows: int) -> torch.dtype:
 
 
 def weighted_sums(
-    table: Float[Tensor, "m D"], members: Places, weights: Float[Tensor, "e"], sizes: Int[Tensor, "k"], n: int
-) -> Float[Tensor, "_ D"]:
-    """[n·k, D]: for every token, the sums of k bags; `sizes`: how many of the members, in order, each bag has."""
+    table: Float[Tensor, "m D"],
+    members: Places,
+    weights: Float[Tensor, "e"],
+    sizes: Int[Tensor, "k"],
+    out: Float[Tensor, "n k D"],
+    add: float = 0.0,
+) -> Float[Tensor, "n k D"]:
+    """out [n, k, D] ← for every token, the sums of k bags; or added to it, `add` times.
+
+    `sizes`: how many of the members, in order, each bag has. `out` may have any strides.
+    """
+    n, k, d = out.shape
     if not len(weights):
-        return table.new_zeros(n * len(sizes), table.shape[1])
+        return out if add else out.zero_()
     kind = members.first.dtype
     begins = (sizes.cumsum(0) - sizes).to(kind)
-    offsets = torch.arange(n, dtype=kind)[:, None] * len(weights) + begins
-    repeated = weights.expand(n, -1).flatten()
-    return F.embedding_bag(
-        members.of_tokens(range(n)), table, offsets.flatten(), mode="sum", per_sample_weights=repeated
-    )
+    step = min(n, max(1, _NUMBERS_AT_ONCE // (k * d)))
+    offsets = (torch.arange(step, dtype=kind)[:, None] * len(weights) + begins).flatten()
+    repeated = weights.expand(step, -1).flatten()
+    for start in range(0, n, step):
+        tokens = range(start, min(start + step, n))
+        indices = members.of_tokens(tokens)
+        begin, each = offsets[: len(tokens) * k], repeated[: len(indices)]
+        sums = F.embedding_bag(indices, table, begin, mode="sum", per_sample_weights=each).view(-1, k, d)
+        target = out[tokens.start : tokens.stop]
+        target.add_(sums, alpha=add) if add else target.copy_(sums)
+    return out
 
 
 def weight_gradients(

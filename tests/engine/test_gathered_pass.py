@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from discogp.engine import gathered_pass, masked_transformer
+from discogp.engine import gathered_pass, gathering, masked_transformer
 from discogp.engine.gathered_pass import GatheredPass, differences
 from discogp.engine.gathering import Places, weight_gradients, weighted_sums
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
@@ -75,7 +75,7 @@ def test_values_and_gradients_are_those_of_the_slow_reference(
     used: list[bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gathered_pass, "_READERS_AT_ONCE", readers_at_once)
+    monkeypatch.setattr(gathered_pass, "READERS_AT_ONCE", readers_at_once)
     mask, other = few_of(model, off), tokens_of(model, 3)
     written: dict[str, Tensor] = {}
     slow_logits(model.weights, model.graph, {edge.name for edge in model.graph.edges}, other, written=written)
@@ -120,20 +120,25 @@ def test_a_pass_that_is_not_differentiated_keeps_one_block_of_inputs(model: Mask
     assert sizes[0] <= sizes[1]
 
 
-def test_bags_are_weighted_sums_of_rows_and_their_gradients() -> None:
+def test_bags_are_weighted_sums_of_rows_and_their_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     table, told = torch.randn(12, 5, generator=generator), torch.randn(6, 5, generator=generator)
     members = Places(torch.tensor([0, 2, 3, 0]), torch.full((4,), 4))  # a token's rows are four, one after the other
     weights, sizes = torch.tensor([1.0, 0.5, -2.0, 3.0]), torch.tensor([3, 1])
-    sums = weighted_sums(table, members, weights, sizes, 3)
     rows = table.view(3, 4, 5)
     by_hand = torch.stack([rows[:, 0] + 0.5 * rows[:, 2] - 2 * rows[:, 3], 3 * rows[:, 0]], 1)
-    torch.testing.assert_close(sums.view(3, 2, 5), by_hand)
+    for at_once in (10**6, 1):
+        monkeypatch.setattr(gathering, "_NUMBERS_AT_ONCE", at_once)
+        out = torch.ones(3, 4, 5)[:, 1:3]
+        torch.testing.assert_close(weighted_sums(table, members, weights, sizes, out), by_hand)
+        torch.testing.assert_close(weighted_sums(table, members, weights, sizes, out, add=-2.0), -by_hand)
 
     bags = Places(torch.tensor([0, 0, 0, 1]), torch.full((4,), 2))
-    found = weight_gradients(told, bags, table, members, 3)
     of_bags = told.view(3, 2, 5)[:, [0, 0, 0, 1]]
-    torch.testing.assert_close(found, (of_bags * rows[:, [0, 2, 3, 0]]).sum((0, 2)))
+    for at_once in (10**6, 1):
+        monkeypatch.setattr(gathering, "_INDICES_AT_ONCE", at_once)
+        found = weight_gradients(told, bags, table, members, 3)
+        torch.testing.assert_close(found, (of_bags * rows[:, [0, 2, 3, 0]]).sum((0, 2)))
     nothing = Places(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
-    assert weighted_sums(table, nothing, weights[:0], torch.tensor([0, 0]), 3).abs().sum() == 0
+    assert weighted_sums(table, nothing, weights[:0], torch.tensor([0, 0]), out).abs().sum() == 0
     assert weight_gradients(told, nothing, table, nothing, 3).shape == (0,)

@@ -160,6 +160,8 @@ class Phase(ABC):
             losses = losses + self.accumulate(part, known, share, mine).scaled(share, mine.share)
         figures = torch.stack([losses.faithfulness, losses.completeness])
         reduce([*self.gradients(), figures])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate_at(step)
         density = self.update(step)
         faithfulness, completeness = figures.tolist()
         return StepReport(faithfulness, completeness, density)

@@ -28,6 +28,9 @@ class PhaseConfig(Checked):
 
     steps: int = setting(150, "Optimiser steps, one batch each.", min=1, max=100_000)
     learning_rate: float = setting(0.3, "AdamW's step size on the mask logits.", min=1e-5, max=10.0)
+    learning_rate_end: float = setting(
+        1.0, "Share of the step size that is left at the end (linear in between).", min=0.0, max=1.0
+    )
     weight_decay: float = setting(0.0, "AdamW's decay of the mask logits.", min=0.0, max=1.0)
     initial_logit: float = setting(
         1.0, "Where mask logits start; the larger, the surer a mask is kept at first.", min=-10.0, max=20.0
@@ -67,6 +70,10 @@ class PhaseConfig(Checked):
         if done < self.rise + self.fall:
             return self.sparsity_peak + (self.sparsity_end - self.sparsity_peak) * (done - self.rise) / self.fall
         return self.sparsity_end if self.fall else self.sparsity_peak
+
+    def learning_rate_at(self, step: int) -> float:
+        done = step / max(self.steps - 1, 1)
+        return self.learning_rate * (1 + (self.learning_rate_end - 1) * done)
 
     def completeness_at(self, step: int) -> float:
         return self.completeness if step >= self.completeness_from * self.steps else 0.0
