@@ -24,6 +24,8 @@ def add_to(commands: Any) -> None:
         if benchmark.example:
             help = "instead of a shape: a model with a shipped circuit, on that circuit's own prompts"
             one.add_argument("--model", default=None, help=help)
+        for option, help_text in benchmark.options.items():
+            one.add_argument(f"--{option}", type=float, default=None, help=help_text)
         add_json_flag(one)
 
 
@@ -31,6 +33,7 @@ def _run(options: argparse.Namespace) -> None:
     from discogp.speed import BENCHMARKS
 
     case = (options.shape, options.batch, options.length, options.repeats, options.device)
-    model = getattr(options, "model", None)
-    result = BENCHMARKS[options.benchmark].run(*case, model)
+    benchmark, model = BENCHMARKS[options.benchmark], getattr(options, "model", None)
+    more = {name: getattr(options, name) for name in benchmark.options if getattr(options, name) is not None}
+    result = benchmark.run(*case, model, **more)
     say_json(result.to_json()) if options.json else say(str(result))
