@@ -953,8 +953,8 @@ CIRCUITS = _of(
     ),
     (
         "graph.py",
-        "return (start, start + self.n_heads, start + 2 * self.n_heads)",
-        "return (start, start + 1, start + 2)",
+        "rows += [tuple(range(start + head, start + 3 * self.n_heads, self.n_heads))",
+        "rows += [tuple(range(start + head, start + head + 3))",
         "a head's own readers",
         _GRAPH,
     ),
