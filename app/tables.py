@@ -76,7 +76,8 @@ def _metrics_cell(measure: Measure, row: Row) -> str:
     shown = f'<span class="dg-value">{show(value, measure.percent)}</span>{_error(row, measure)}'
     if row.versus is None or (base := row.versus.get(measure.name)) is None:
         return f"<td>{shown}</td>"
-    return f"<td>{shown}{_change(value - base, measure)}</td>"
+    title = ' title="Against the circuit on the same prompts"' if row.errors is not None else ""
+    return f"<td{title}>{shown}{_change(value - base, measure)}</td>"
 
 
 def _error(row: Row, measure: Measure) -> str:

@@ -26,9 +26,7 @@ from discogp.drawing.view import GraphView
 from discogp.errors import DiscoGPError
 
 if TYPE_CHECKING:
-    from streamlit.delta_generator import DeltaGenerator
-
-    from discogp.evaluation.outcome import Outcome
+    from app.explore.refining import Refinement
 
 MOST_EDGES = 2_000  # sent to the browser; the graph's own slider says how many of them are drawn
 HEIGHT = 640
@@ -86,7 +84,9 @@ def panel(
     with tokens:
         token_panel(ready, history.current)
     with right:
-        _figures(entry, circuit, history, ready, changed)
+        _figures(entry, circuit, history, ready)
+    with changed:
+        _changed(entry.id, history, ready)
     with edges:
         edges_panel(ready, history, entry.id)
 
@@ -134,25 +134,22 @@ def _saved(entry: Entry, circuit: Circuit, history: History, workbench: Future[W
 
 
 @st.fragment
-def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench, changed: DeltaGenerator) -> None:
-    """The metrics table and, in `changed`, the prompts that fare otherwise; runs again by itself until all is known."""
+def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench) -> None:
+    """The metrics table and what is off; runs again by itself until the figures are those of all prompts."""
     off = history.current
     names = sorted(off.nodes) + sorted(off.edges)
-    wanted = None
     try:
-        if off:
-            wanted = ready.refiner.ask(session.visitor(), off.names)
+        wanted = _wanted(ready, off)
+        if wanted is not None:
             wanted.wait(_FIRST_FIGURES)
             wanted.wait(_SETTLING, settled=True)
             if wanted.error is not None:
                 raise wanted.error
-        else:
-            ready.refiner.give_up(session.visitor())
     except Exception as error:
         _failed(entry, circuit, error, len(names))
         return
-    outcome = wanted.outcome if wanted is not None else None
     waiting = wanted is not None and not wanted.settled
+    outcome = wanted.outcome if wanted is not None else None
     # Before the first figures the table has no revision: nothing in it is of this click.
     revision = f"{history.revision}:{report_number(history)}:{len(names)}" if outcome is not None or not off else ""
     st.html(metrics_table(rows(circuit, ready, outcome, len(names)), revision, settled=not waiting))
@@ -161,16 +158,33 @@ def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench,
         st.caption("Click an edge or a node of the graph: it is switched off and the model runs again without it.")
         return
     st.html(f"<b>Switched off</b> {len(names)}" + chips(names))
-    if outcome is not None:
-        with changed:
-            _changed(ready, outcome)
     if waiting:
-        look_again(_LOOK_AGAIN, f"ticker {entry.id}")
+        look_again(_LOOK_AGAIN, f"figures {entry.id}")
 
 
-def _changed(workbench: Workbench, outcome: Outcome) -> None:
-    changed = changed_prompts(workbench, outcome)
-    n, known = len(workbench.prompts), len(outcome)
+def _wanted(ready: Workbench, off: Toggles) -> Refinement | None:
+    """What this visitor now waits for, and nothing else; None where nothing is off."""
+    if off:
+        return ready.refiner.ask(session.visitor(), off.names)
+    ready.refiner.give_up(session.visitor())
+    return None
+
+
+@st.fragment
+def _changed(key: str, history: History, ready: Workbench) -> None:
+    """The prompts that fare otherwise, those among the first ones first."""
+    try:
+        wanted = _wanted(ready, history.current)
+    except DiscoGPError:  # told beside the graph
+        return
+    if wanted is None or wanted.error is not None:
+        return
+    if not wanted.settled:  # asked before the figures are looked at: what comes in between is for the next look
+        look_again(1.6 * _LOOK_AGAIN, f"changed {key}")
+    if (outcome := wanted.outcome) is None:
+        return
+    changed = changed_prompts(ready, outcome)
+    n, known = len(ready.prompts), len(outcome)
     of = f"{n}" if known == n else f"the first {known} of {n}"
     st.html(f"<b>Prompts whose prediction changed</b> · {len(changed)} of {of}")
     if changed:

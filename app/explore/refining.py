@@ -72,6 +72,7 @@ class Refiner:
         self._known: LRUCache[Names, Refinement] = LRUCache(_OUTCOMES)
         self._asked: dict[str, Refinement] = {}
         self._turn: deque[Refinement] = deque()
+        self._under_way: Refinement | None = None
         self._running = False
         self.busy = False
         """Whether somebody waits for figures, so that work which nobody looks at should stand back."""
@@ -80,7 +81,8 @@ class Refiner:
         """Returns at once. What this visitor asked for before is given up, unless others wait for it too."""
         with self._lock:
             wanted = self._known.get(names)
-            if wanted is None or wanted.error is not None:
+            told = wanted is not None and wanted is self._asked.get(visitor)  # of a failure, which asking again repeats
+            if wanted is None or (wanted.error is not None and not told):
                 wanted = self._known[names] = Refinement(names, self._begin(names), self._changed)
             before = self._asked.get(visitor)
             if before is not None and before is not wanted:
@@ -88,7 +90,7 @@ class Refiner:
             if not wanted.over:
                 self._asked[visitor] = wanted
                 wanted.visitors.add(visitor)
-                if wanted not in self._turn:
+                if wanted not in self._turn and wanted is not self._under_way:
                     self._turn.appendleft(wanted)  # the newest click first: its first batch, then in turn
                 if not self._running:
                     self._running = True
@@ -108,6 +110,7 @@ class Refiner:
         wanted = self.ask(waiting, names)
         while not wanted.over:
             wanted.wait(60.0, settled=True)
+        self.give_up(waiting)
         if wanted.error is not None:
             raise wanted.error
         assert wanted.outcome is not None
@@ -122,13 +125,14 @@ class Refiner:
             with clicks_first():
                 one.step()
             with self._lock:
+                self._under_way = None
                 if one.outcome is not None and len(one.outcome) == self._n:
                     one.step()  # the end of the iterator: nothing is computed any more
-                if one.over:
+                if not one.over:
+                    self._turn.append(one)
+                elif one.settled:
                     for visitor in tuple(one.visitors):
                         self._leave(visitor, one)
-                else:
-                    self._turn.append(one)
 
     def _next(self) -> Refinement | None:
         """Whose batch comes next; None, and the thread ends, where for a while nobody has asked."""
@@ -136,7 +140,7 @@ class Refiner:
             while True:
                 while self._turn:
                     if (one := self._turn.popleft()).visitors:
-                        self.busy = True
+                        self.busy, self._under_way = True, one
                         return one
                 self.busy = False
                 if not self._changed.wait_for(lambda: bool(self._turn), _IDLE):

@@ -9,10 +9,14 @@ from itertools import count
 
 from streamlit.components.v2 import component
 
+# Where two parts ask in the same moment, the browser lets one of them through: so it asks again until it is answered.
 _JS = """
 export default function ({ data, setTriggerValue, parentElement }) {
+  const ask = wait => {
+    parentElement.__look = setTimeout(() => { setTriggerValue("look", data.turn); ask(4 * data.after); }, wait);
+  };
   clearTimeout(parentElement.__look);
-  parentElement.__look = setTimeout(() => setTriggerValue("look", data.turn), data.after);
+  ask(data.after);
   return () => clearTimeout(parentElement.__look);
 }
 """

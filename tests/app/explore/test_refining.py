@@ -159,6 +159,8 @@ def test_a_failure_is_told_to_who_asked_and_tried_again_when_asked_again(engine:
     wanted.wait(20)
     assert isinstance(wanted.error, MemoryError)
     engine.broken.clear()
+    assert refiner.ask("me", A) is wanted, "looking again at a failure does not try again"
+    refiner.give_up("me")
     again = refiner.ask("me", A)
     assert again is not wanted
     engine.allowed.release(3)
