@@ -149,25 +149,30 @@ class Loader:
             job = self._estimates.wanted(repr(settings))
             return None if job is None else job.future
 
-    def _estimate(self, settings: RunSettings) -> Estimate:
+    def _begin(self) -> None:
+        """Of a job that needs a model: before the libraries are there, nothing else may begin."""
         libraries.load()
+        self.jobs.look_again()
+
+    def _estimate(self, settings: RunSettings) -> Estimate:
+        self._begin()
         from discogp.runs.search import ready
 
         return ready(settings, self._model(settings.model)).estimate()
 
     def _check(self, model: str, task: str, options: dict[str, Any]) -> TaskCheck:
-        libraries.load()
+        self._begin()
         from discogp.prompts.task_check import check_task
         from discogp.tasks import get_task
 
         return check_task(self._model(model), get_task(task, **options), limit=_PROMPTS_CHECKED)
 
     def _take(self, wish: Wish) -> Taken:
-        libraries.load()
+        self._begin()
         return take(wish, self._model)
 
     def _make(self, circuit: Circuit) -> Workbench:
-        libraries.load()
+        self._begin()
         if self._workbenches.given_up.is_set():  # what that one kept between clicks is much, and is needed now
             self._workbenches.given_up.clear()
             libraries.release()

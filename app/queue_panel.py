@@ -13,7 +13,7 @@ from app import libraries, session
 from app.jobs import Job
 from app.text import plain
 
-_SHOWN = 5
+_SHOWN = 4
 _EVERY = 1.0  # seconds between two looks while there is work
 
 
@@ -29,9 +29,10 @@ def show(keep: Callable[[], None] = lambda: None) -> None:
 @st.fragment(run_every=_EVERY)
 def _panel(keep: Callable[[], None]) -> None:
     jobs = session.loader().jobs.listed()
-    stopped = [job for job in jobs[:_SHOWN] if _row(job)]
-    if len(jobs) > _SHOWN:
-        st.caption(f"… and {len(jobs) - _SHOWN} more waiting")
+    with st.container(gap=None):
+        stopped = [job for job in jobs[:_SHOWN] if _row(job)]
+        if len(jobs) > _SHOWN:
+            st.caption(f"… and {len(jobs) - _SHOWN} more waiting")
     for job in stopped:
         session.loader().jobs.cancel(job)
     if stopped or not jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,25 @@ def test_a_model_that_is_being_loaded_is_waited_for_and_another_is_not(monkeypat
     monkeypatch.setattr("discogp.engine.memory.available_mb", lambda device: 2000.0)
     assert not loader._may_join(Job(3, "checking", "mini", int), (loading,)), "no memory for both"
     assert not loader._may_join(Job(4, "checking", "somebody/unknown", int), (loading,)), "of unknown size"
+
+
+def test_what_waits_for_the_libraries_begins_when_they_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the job that loads them, which goes on for long after that."""
+    there, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(libraries, "there", there.is_set)
+    monkeypatch.setattr(libraries, "load", there.set)
+    monkeypatch.setattr(Loader, "_model", lambda self, name: go.wait(60))
+    loader = Loader()
+    checks = [loader.check(model, "ioi", {}) for model in ("smollm2-135m", "mini")]
+    try:
+        for _ in range(2000):
+            if all(job.state == "running" for job in loader.jobs.listed()):
+                break
+            go.wait(0.01)
+        assert [job.state for job in loader.jobs.listed()] == ["running", "running"]
+    finally:
+        go.set()
+    assert all(check.exception(60) is not None for check in checks)
 
 
 def test_names_of_one_model_are_one() -> None:
