@@ -1,25 +1,30 @@
 """Models at work behind the page: loaded in the background, shared by every visitor, few at a time.
 
-The page shows a circuit's graph before its model is there; a single thread of this module loads models one
-after the other, and whoever needs one looks at its future. No Streamlit here: its calls belong to its threads.
+The page shows a circuit's graph before its model is there; loads, checks and estimates are jobs of one queue, and
+whoever needs a result looks at its future. No Streamlit here: its calls belong to its threads.
 """
 
 from __future__ import annotations
 
-import gc
 import threading
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachetools import LRUCache
 
+from app import libraries
 from app.explore.foreign_file import Taken, Wish, take
+from app.explore.read_file import read_file
 from app.explore.refining import Refiner
 from app.explore.survey import Survey
 from app.explore.workbench import Workbench
+from app.jobs import Job, Jobs
 from discogp.circuits.circuit import Circuit
 from discogp.errors import ConfigError
+from discogp.models.registry import find
 
 if TYPE_CHECKING:
     from discogp.engine.masked_transformer import MaskedTransformer
@@ -31,56 +36,62 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
-class _Cancellable(Protocol):
-    def cancel(self) -> bool: ...
-
-
-C = TypeVar("C", bound=_Cancellable)
-
 _MODELS = 2
 _WORKBENCHES = 4
 _CHECKS = 512
 _PROMPTS_CHECKED = 256
+_PASS_MB = 500.0
+"""What checks and figures take beside the models: a pass over a batch, and the answers."""
 
 
-class _Check(NamedTuple):
-    """A check of a task under way or done, and of which content of its file."""
+class _Work(LRUCache[K, Job]):
+    """Work under way or done; the least recently asked for is given up when there is too much."""
 
-    version: str
-    future: Future[TaskCheck]
+    def __init__(self, most: int, jobs: Jobs) -> None:
+        super().__init__(most)
+        self._jobs = jobs
+        self.given_up = threading.Event()
+        """Set when something was given up, until its memory is seen to."""
 
-    def cancel(self) -> bool:
-        return self.future.cancel()
+    def popitem(self) -> tuple[K, Job]:
+        key, job = super().popitem()
+        self._jobs.cancel(job)
+        self.given_up.set()
+        return key, job
 
-
-class _Work(LRUCache[K, C]):
-    """Work under way or done, the least recently asked for given up when there is too much."""
-
-    def popitem(self) -> tuple[K, C]:
-        key, work = super().popitem()
-        work.cancel()
-        return key, work
+    def wanted(self, key: K) -> Job | None:
+        """What was asked for and not cancelled since."""
+        job = self.get(key)
+        return None if job is None or job.stop.is_set() else job
 
 
 class Loader:
-    """The background loader. Every method returns at once."""
+    """Models and what is computed with them, in the background. Every method returns at once."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+        self.jobs = Jobs(self._may_join)
         self._lock = threading.Lock()
+        self._models_lock = threading.Lock()
         self._models: LRUCache[str, MaskedTransformer] = LRUCache(_MODELS)
-        self._workbenches: _Work[str, Future[Workbench]] = _Work(_WORKBENCHES)
-        self._estimates: _Work[str, Future[Estimate]] = _Work(_WORKBENCHES)
-        self._checks: _Work[tuple[str, ...], _Check] = _Work(_CHECKS)
-        self._taken: _Work[tuple[Any, ...], Future[Taken]] = _Work(_WORKBENCHES)
+        self._loading: dict[str, threading.Lock] = {}
+        self._workbenches: _Work[str] = _Work(_WORKBENCHES, self.jobs)
+        self._estimates: _Work[str] = _Work(_WORKBENCHES, self.jobs)
+        self._checks: _Work[tuple[str, ...]] = _Work(_CHECKS, self.jobs)
+        self._taken: _Work[tuple[Any, ...]] = _Work(_WORKBENCHES, self.jobs)
+
+    def _asked(self, work: _Work[K], key: K, title: str, do: Callable[[], Any], model: str) -> Job:
+        with self._lock:
+            job = work.get(key)
+            if job is None:
+                job = work[key] = self.jobs.submit(title, do, model)
+            return job
 
     def workbench(self, key: str, circuit: Circuit) -> Future[Workbench]:
         """The workbench of a circuit, being made or made; `key` names the circuit. A failed one is tried anew."""
-        with self._lock:
-            future = self._workbenches.get(key)
-            if future is None:
-                future = self._workbenches[key] = self._pool.submit(self._make, circuit)
-            return future
+        model = circuit.provenance.get("model")
+        title = f"Loading {model} for {circuit.provenance.get('task') or 'a circuit'}"
+        name = canonical(model) if isinstance(model, str) else ""
+        return self._asked(self._workbenches, key, title, partial(self._make, circuit), name).future
 
     def forget(self, key: str) -> None:
         """Make the next request for this circuit a new try."""
@@ -91,59 +102,75 @@ class Loader:
         """What a model makes of a task, being found out or known; `version` tells contents of one file apart."""
         key = _check_key(model, task, options)
         with self._lock:
-            kept = self._checks.get(key)
-            if kept is None or kept.version != version:
-                kept = _Check(version, self._pool.submit(self._check, model, task, dict(options)))
-                self._checks[key] = kept
-            return kept.future
+            job = self._checks.wanted(key)
+            if job is None or job.version != version:
+                do = partial(self._check, model, task, dict(options))
+                job = self.jobs.submit(f"Checking {task} with {model}", do, canonical(model), version)
+                self._checks[key] = job
+            return job.future
 
     def known_check(self, model: str, task: str, options: Mapping[str, Any]) -> Future[TaskCheck] | None:
         """The same, if somebody has asked already."""
         with self._lock:
-            kept = self._checks.get(_check_key(model, task, options))
-            return None if kept is None else kept.future
+            job = self._checks.wanted(_check_key(model, task, options))
+            return None if job is None else job.future
 
     def checking(self) -> bool:
         with self._lock:
-            return any(not check.future.done() for check in self._checks.values())
+            return any(not job.future.done() for job in self._checks.values())
 
     def checks_done(self) -> int:
         with self._lock:
-            return sum(check.future.done() for check in self._checks.values())
+            return sum(job.future.done() for job in self._checks.values())
 
     def take(self, wish: Wish) -> Future[Taken]:
         """A circuit file of another program, being read and scored or done."""
-        with self._lock:
-            future = self._taken.get(wish.key)
-            if future is None:
-                future = self._taken[wish.key] = self._pool.submit(take, wish, self._model)
-            return future
+        do = partial(self._take, wish)
+        return self._asked(self._taken, wish.key, f"Scoring {wish.name}", do, canonical(wish.model)).future
+
+    def read(self, upload: str, content: bytes, name: str) -> Future[Circuit]:
+        """A circuit file, being read or read; `upload` tells it from every other. DiscoGPError for one that is none."""
+        key = ("read", upload)
+        return self._asked(self._taken, key, f"Reading {name}", partial(read_file, content, name), "").future
 
     def estimate(self, settings: RunSettings) -> Future[Estimate]:
         """Memory and time that a search with these settings would take, being found out or known."""
         key = repr(settings)
         with self._lock:
-            future = self._estimates.get(key)
-            if future is None:
-                future = self._estimates[key] = self._pool.submit(self._estimate, settings)
-            return future
+            job = self._estimates.wanted(key)
+            if job is None:
+                title = f"Estimating a search for {settings.task} in {settings.model}"
+                do = partial(self._estimate, settings)
+                job = self._estimates[key] = self.jobs.submit(title, do, canonical(settings.model))
+            return job.future
 
     def known_estimate(self, settings: RunSettings) -> Future[Estimate] | None:
         with self._lock:
-            return self._estimates.get(repr(settings))
+            job = self._estimates.wanted(repr(settings))
+            return None if job is None else job.future
 
     def _estimate(self, settings: RunSettings) -> Estimate:
+        libraries.load()
         from discogp.runs.search import ready
 
         return ready(settings, self._model(settings.model)).estimate()
 
     def _check(self, model: str, task: str, options: dict[str, Any]) -> TaskCheck:
+        libraries.load()
         from discogp.prompts.task_check import check_task
         from discogp.tasks import get_task
 
         return check_task(self._model(model), get_task(task, **options), limit=_PROMPTS_CHECKED)
 
+    def _take(self, wish: Wish) -> Taken:
+        libraries.load()
+        return take(wish, self._model)
+
     def _make(self, circuit: Circuit) -> Workbench:
+        libraries.load()
+        if self._workbenches.given_up.is_set():  # what that one kept between clicks is much, and is needed now
+            self._workbenches.given_up.clear()
+            libraries.release()
         from discogp.evaluation.session import AblationSession
         from discogp.prompts.prepare import restore
 
@@ -154,10 +181,7 @@ class Loader:
         data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
         complement = _saved_complement(circuit, session) or session.complement.metrics.to_json()
-        # Streamlit collects garbage after every run of a script, that is after every click, and the page waits for
-        # it: a quarter of a second, once the libraries' million objects are loaded. Frozen, they are not looked at.
-        gc.collect()
-        gc.freeze()
+        libraries.settle()
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
@@ -167,15 +191,62 @@ class Loader:
         return Workbench(model, session, data.test, " ".join(notes), survey, complement, refiner, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:
-        """Only ever called by the pool's one thread."""
+        """Loaded once, however many jobs ask for it at once."""
         from discogp.engine.masked_transformer import load_model
 
-        model = self._models.get(name)
-        if model is None:
-            while len(self._models) >= _MODELS:  # before the next one needs the memory
-                self._models.popitem()
-            model = self._models[name] = load_model(name)
+        name = canonical(name)
+        with self._models_lock:
+            alone = self._loading.setdefault(name, threading.Lock())
+        with alone:
+            with self._models_lock:
+                model, full = self._models.get(name), len(self._models) >= _MODELS
+                if model is None and full:  # before the next one needs the memory
+                    self._models.popitem()
+            if model is None:
+                if full:
+                    libraries.release()
+                model = load_model(name)
+                libraries.settle()
+                with self._models_lock:
+                    self._models[name] = model
+        self.jobs.look_again()
         return model
+
+    def _may_join(self, job: Job, running: tuple[Job, ...]) -> bool:
+        """Whether a job may begin beside another: not to load the same model twice, nor without memory for both."""
+        if not libraries.there():
+            return False
+        from discogp.engine.memory import available_mb
+
+        with self._models_lock:
+            known = set(self._models)
+        if job.model and job.model not in known and any(job.model == other.model for other in running):
+            return False
+        new = {one.model for one in (job, *running)} - known - {""}
+        # What is known takes some for a pass; what runs may have taken its own already, which errs to the safe side.
+        needed = sum(map(loading_mb, new)) + _PASS_MB * (1 + len(running))
+        return needed <= available_mb(libraries.cpu())
+
+
+def canonical(model: str) -> str:
+    """One name for a model that is known by several."""
+    known = find(model)
+    return model if known is None else known.name
+
+
+def loading_mb(model: str) -> float:
+    """Memory that loading a model takes at most, in MB: its weights in fp32, as read, as cut up and as folded.
+
+    Infinite for a model whose size is not known before it is loaded: nothing else begins beside it.
+    """
+    known = find(model)
+    if known is not None:
+        return 3 * 4 * known.n_params / 2**20
+    try:
+        stored = sum(file.stat().st_size for file in Path(model).expanduser().glob("*.safetensors"))
+    except (OSError, RuntimeError, ValueError):
+        stored = 0
+    return 3 * 2 * stored / 2**20 if stored else float("inf")  # stored in two bytes a number at the least
 
 
 def _saved_complement(circuit: Circuit, session: AblationSession) -> Mapping[str, Any] | None:

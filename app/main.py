@@ -11,6 +11,7 @@ if str(ROOT.parent) not in sys.path:  # Streamlit puts the script's own folder t
 
 import streamlit as st  # noqa: E402
 
+from app import libraries, session  # noqa: E402
 from app.pages import pages  # noqa: E402
 
 st.set_page_config(page_title="DiscoGP Explorer", page_icon=str(ROOT / "images" / "icon.svg"), layout="wide")
@@ -19,4 +20,6 @@ st.logo(ROOT / "images" / "logo.svg", size="large")
 
 menu = [st.Page(p.file, title=p.title, icon=p.icon, default=i == 0) for i, p in enumerate(pages())]
 page = st.navigation(menu, position="top")
+session.loader()
 page.run()
+libraries.spare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import streamlit as st
 
+from app import libraries
 from app.catalogue import Entry, entries, state_of
 from app.explore.toggles import History
 from app.loader import Loader
@@ -27,6 +29,7 @@ WISH = "circuit_to_import"  # the file of another program that is being scored
 WATCHED = "watched_run"  # id of the run that Discover shows
 _HISTORIES = "histories"
 _UPLOADS = "uploads"
+_UPLOAD_KEYS = "upload_keys"
 _ALLOWED = "models_asked_for"
 _PAGE = "page"
 _LINK_READ = "link_read"
@@ -46,6 +49,8 @@ def store() -> RunStore:
 
 @st.cache_resource(show_spinner=False)
 def loader() -> Loader:
+    """One for all visitors. The first of them also begins the loading of what every model needs."""
+    libraries.begin()
     return Loader()
 
 
@@ -66,6 +71,14 @@ def open_circuit(entry: Entry) -> Circuit:
 def uploads() -> dict[str, Circuit]:
     """Circuits that this visitor brought along, by entry id."""
     return state().setdefault(_UPLOADS, {})
+
+
+def upload_key(upload: str, name: str, content: bytes) -> str:
+    """The entry id of a file, which its name and content give; made once an upload, since a large file takes time."""
+    keys = state().setdefault(_UPLOAD_KEYS, {})
+    if upload not in keys:
+        keys[upload] = f"file:{name} ({hashlib.sha256(content).hexdigest()[:6]})"
+    return keys[upload]
 
 
 def source(entry: Entry) -> str:

@@ -20,7 +20,7 @@ from discogp.evaluation.measures import kl_divergence
 from discogp.evaluation.scorer import evaluate
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.losses import completeness_loss, task_cross_entropy
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.methods.discogp.settings import EdgeConfig, PhaseConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.random import RandomSettings
 from discogp.prompts.prepare import TaskData
@@ -29,8 +29,9 @@ from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
-QUICK = PhaseConfig(steps=6, learning_rate=0.5, initial_logit=1.0, sparsity_start=1.0, sparsity_peak=20.0)
-QUICK_WEIGHTS = WeightConfig(**asdict(QUICK))
+QUICK_PHASE = PhaseConfig(steps=6, learning_rate=0.5, initial_logit=1.0, sparsity_start=1.0, sparsity_peak=20.0)
+QUICK = EdgeConfig(**asdict(QUICK_PHASE))
+QUICK_WEIGHTS = WeightConfig(**asdict(QUICK_PHASE))
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import Future
 
 import streamlit as st
 
-from app import session
+from app import libraries, session
 from app.explore.foreign_file import Taken, Wish
 from app.text import error_text, plain
 from discogp.circuits.circuit import Circuit
-from discogp.circuits.foreign.reading import NeedsModelError, notes, read_circuit, undecided
+from discogp.circuits.foreign.reading import NeedsModelError, notes, undecided
 from discogp.errors import DiscoGPError
 from discogp.models.registry import list_models
 
@@ -30,11 +29,16 @@ def open_menu() -> None:
             st.caption("The file stays on this machine, for this visit only.")
             return
         content = file.getvalue()
-        key = f"file:{file.name} ({hashlib.sha256(content).hexdigest()[:6]})"
+        key = session.upload_key(file.file_id, file.name, content)
         if key in session.uploads():
             return
+        reading = session.loader().read(file.file_id, content, file.name)
+        if not reading.done():
+            st.caption(":material/hourglass_top: Reading the file.")
+            _wait_for(reading)
+            return
         try:
-            circuit = read_circuit(content, file.name)
+            circuit = reading.result()
         except NeedsModelError:
             circuit = None
         except DiscoGPError as error:
@@ -120,7 +124,8 @@ def _outcome(key: str, taken: Future[Taken]) -> None:
 
 
 @st.fragment(run_every=0.4)
-def _wait_for(taken: Future[Taken]) -> None:
+def _wait_for(circuit: Future[Taken] | Future[Circuit]) -> None:
     """Run the page again once the circuit is there."""
-    if taken.done():
+    if circuit.done():
         st.rerun()
+    libraries.spare()

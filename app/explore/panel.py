@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import session
+from app import libraries, session
 from app.catalogue import Entry
 from app.explore.circuit_graph import circuit_graph
 from app.explore.edges_panel import edges_panel
@@ -219,10 +219,9 @@ def _failed(entry: Entry, circuit: Circuit, error: Exception, n_off: int) -> Non
 
 
 @st.fragment(run_every=0.4)
-def wait_for(workbench: Future[Workbench], told: list[str], notice: str | None) -> None:
-    """Run the page again once the model is there; what this run told is told in that one too."""
+def wait_for(workbench: Future[Workbench], keep: Callable[[], None]) -> None:
+    """Run the page again once the model is there; `keep` sees to it that what this run told is told again."""
     if workbench.done():
-        session.tell_again(told)
-        if notice:
-            session.leave_notice(notice)
+        keep()
         st.rerun()
+    libraries.spare()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from app.jobs import clicks_first
+
 if TYPE_CHECKING:
     from discogp.evaluation.outcome import Outcome
 
@@ -120,7 +122,8 @@ class Refiner:
 
     def _work(self) -> None:
         while (one := self._next()) is not None:
-            one.step()
+            with clicks_first():
+                one.step()
             with self._lock:
                 self._under_way = None
                 if one.outcome is not None and len(one.outcome) == self._n:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import session
+from app import queue_panel, session
 from app.discover import run_panel, search_form
 from app.discover.estimate_panel import estimate_panel
 from app.text import plain
@@ -23,6 +23,7 @@ with form:
     settings = search_form.show()
     if settings is not None:
         estimate_panel(settings)
+        queue_panel.show()
     if st.button("Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"):
         assert settings is not None
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import session
+from app import queue_panel, session
 from app.explore import panel, weights_panel
 from app.explore.export_menu import export_menu
 from app.explore.open_menu import open_menu
@@ -73,9 +73,18 @@ st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 for note in circuit.notes:
     st.caption(f":material/warning: {plain(note[0].upper() + note[1:])}.")
 
+
+def keep() -> None:
+    """What this run told is told in the next one too, which nobody asked for."""
+    session.tell_again(told)
+    if notice:
+        session.leave_notice(notice)
+
+
 # Asked before the panel draws: a model that is there only after it would otherwise never be looked at.
 waiting = workbench is not None and not workbench.done()
 panel.panel(picked, circuit, view, history, workbench)
+queue_panel.show(keep)
 weights_panel.show(circuit, picked.id)
 if workbench is not None and waiting:
-    panel.wait_for(workbench, told, notice)
+    panel.wait_for(workbench, keep)

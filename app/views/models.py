@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import session
+from app import queue_panel, session
 from discogp.models.families.table import ARCHITECTURES
 from discogp.models.registry import KnownModel, list_models
 
@@ -13,6 +13,7 @@ PAGE = {"icon": ":material/deployed_code:", "place": 4}
 session.entered("models")
 st.title("Models")
 st.caption("Everything runs on this machine. Nothing is downloaded unless you run one of the commands below.")
+queue_panel.show()
 
 
 def card(model: KnownModel) -> None:

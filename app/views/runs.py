@@ -18,6 +18,8 @@ st.caption("Each search is a process of its own: it goes on when this page is cl
 if notice := session.take_notice():
     st.info(plain(notice))
 
+_AT_FIRST = 100  # of hundreds, drawing them all would hold the page for seconds
+
 runs = current(session.store())
 if not runs:
     st.info("No search has been started yet. The Discover page starts one.")
@@ -31,7 +33,8 @@ def delete(run_id: str) -> None:
         session.leave_notice(f"{run_id} could not be deleted: {error}")
 
 
-for run in runs:
+shown = len(runs) if st.session_state.get("all_runs") else _AT_FIRST
+for run in runs[:shown]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         if isinstance(run, Unreadable):
             st.markdown(":material/broken_image:", width="content")
@@ -62,3 +65,5 @@ for run in runs:
         with st.popover("", icon=":material/delete:", disabled=live, help="Delete" if not live else "Cancel it first"):
             st.write("Delete this run's folder, with its circuit?")
             st.button("Delete", type="primary", key=f"delete {run.id}", on_click=delete, args=(run.id,))
+if shown < len(runs):
+    st.toggle(f"Show all {len(runs):,} runs, not only the newest {shown}", key="all_runs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import session
+from app import queue_panel, session
 from app.tasks import gallery
 from app.text import plain
 from discogp.errors import DiscoGPError
@@ -17,6 +17,7 @@ st.title("Tasks")
 st.caption("A circuit can only explain what the model does: look first whether it does the task.")
 done = session.loader().checks_done()  # counted before anything is drawn, so that none ends unseen
 model = gallery.model()
+queue_panel.show()
 own, *published, yours = st.tabs(["Built in", *gallery.PUBLISHED.values(), "Your own"])
 
 with own:

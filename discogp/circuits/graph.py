@@ -129,13 +129,16 @@ class ComputationGraph:
 
     def own_rows(self, column: int) -> tuple[int, ...]:
         """Mask rows of what the node of this column reads with: query, key and value, or its one input; none for 0."""
-        if column == 0:
-            return ()
-        layer, place = divmod(column - 1, self.nodes_per_layer)
-        if place == self.n_heads:
-            return (self.mlp_row(layer),)
-        start = self.attention_rows(layer).start + place
-        return (start, start + self.n_heads, start + 2 * self.n_heads)
+        return self._own_rows[column]
+
+    @cached_property
+    def _own_rows(self) -> tuple[tuple[int, ...], ...]:
+        rows: list[tuple[int, ...]] = [()]
+        for layer in range(self.n_layers):
+            start = self.attention_rows(layer).start
+            rows += [tuple(range(start + head, start + 3 * self.n_heads, self.n_heads)) for head in range(self.n_heads)]
+            rows.append((self.mlp_row(layer),))
+        return tuple(rows)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:

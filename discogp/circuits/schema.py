@@ -93,6 +93,7 @@ class _Provenance(TypedDict, total=False):
     bos: Bos | None
     prompts: dict[Text, Text] | None
     data_files: dict[Text, Text] | None
+    answered_wrongly: dict[Text, list[Whole]] | None
     method: Text | None
     config: dict[Text, Any] | None
     step: Whole | None

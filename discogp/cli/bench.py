@@ -21,6 +21,11 @@ def add_to(commands: Any) -> None:
         one.add_argument("--length", type=int, default=None, help="tokens of a prompt; default: the shape's")
         one.add_argument("--repeats", type=int, default=benchmark.repeats)
         one.add_argument("--device", default="cpu")
+        if benchmark.example:
+            help = "instead of a shape: a model with a shipped circuit, on that circuit's own prompts"
+            one.add_argument("--model", default=None, help=help)
+        for option, help_text in benchmark.options.items():
+            one.add_argument(f"--{option}", type=float, default=None, help=help_text)
         add_json_flag(one)
 
 
@@ -28,5 +33,7 @@ def _run(options: argparse.Namespace) -> None:
     from discogp.speed import BENCHMARKS
 
     case = (options.shape, options.batch, options.length, options.repeats, options.device)
-    result = BENCHMARKS[options.benchmark].run(*case)
+    benchmark, model = BENCHMARKS[options.benchmark], getattr(options, "model", None)
+    more = {name: getattr(options, name) for name in benchmark.options if getattr(options, name) is not None}
+    result = benchmark.run(*case, model, **more)
     say_json(result.to_json()) if options.json else say(str(result))

@@ -167,8 +167,10 @@ def build_view(
     must touch one. `off`: names of edges or nodes to draw as switched off; GraphError for an unknown one.
     """
     graph = circuit.graph
-    ranked = _filtered(circuit, min_score, kinds, layers)
-    taken = ranked if max_edges is None else ranked[: max(0, max_edges)]
+    most = None if max_edges is None else max(0, max_edges)
+    # Without filters the strongest are those drawn: of hundreds of thousands no more need be made.
+    ranked = _filtered(circuit, min_score, kinds, layers, most if min_score is kinds is layers is None else None)
+    taken = ranked[:most]
     off_edges = frozenset(graph.edge(name).name for name in off if "->" in name)
     off_nodes = frozenset(graph.node(name).name for name in off if "->" not in name)
     nodes, rows, width = _place(circuit, [edge for _, edge in taken])
@@ -198,12 +200,13 @@ def _filtered(
     min_score: float | None,
     kinds: Collection[str] | None,
     layers: tuple[int, int] | None,
+    most: int | None,
 ) -> list[tuple[int, Edge]]:
-    """Kept edges with their rank in the circuit (from 1), strongest first, that pass every filter."""
+    """Of the `most` strongest kept edges those that pass every filter, with their rank in the circuit (from 1)."""
     unknown = sorted(set(kinds or ()) - set(get_args(EdgeKind)))
     if unknown:
         raise ConfigError(f"edge kind {unknown[0]!r} is unknown; allowed: {', '.join(get_args(EdgeKind))}")
-    ranked = list(enumerate(circuit.strongest(), start=1))
+    ranked = list(enumerate(circuit.strongest(most), start=1))
     if min_score is not None and circuit.edge_scores is not None:
         scores = circuit.edge_scores
         ranked = [(rank, edge) for rank, edge in ranked if scores[edge.index] >= min_score]

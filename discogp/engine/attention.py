@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from discogp.engine.prefixes import Prefixes
 from discogp.models.weights import AttentionConfig, LayerWeights, Rotary
 
 
@@ -28,7 +29,7 @@ class Rotation:
         """One position per example: cos and sin [b, 1, 1, dims] for queries [b, H, 1, dh]."""
         return Rotation(self.cos[positions][:, None, None], self.sin[positions][:, None, None])
 
-    def apply(self, x: Float[Tensor, "b H t dh"]) -> Float[Tensor, "b H t dh"]:
+    def apply(self, x: Float[Tensor, "*H t dh"]) -> Float[Tensor, "*H t dh"]:
         dims = self.cos.shape[-1]
         turning = x[..., :dims]
         first, second = turning.chunk(2, dim=-1)
@@ -64,12 +65,46 @@ def attend(
     With `last` [b], queries are of that one position per prompt: [b, H, 1, dh], and so is what comes back.
     """
     how, n_positions = layer.attention, k.shape[2]
-    if layer.norm_q is not None and layer.norm_k is not None:
-        q = F.rms_norm(q, q.shape[-1:], layer.norm_q, norm_eps)
-        k = F.rms_norm(k, k.shape[-1:], layer.norm_k, norm_eps)
+    q, k = _normed(q, k, layer, norm_eps)
     if how.rotary is not None:
         turn = rotation(how.rotary, n_positions, k.device, k.dtype)
         q, k = (turn if last is None else turn.at(last)).apply(q), turn.apply(k)
+    return _weighed(q, k, v, how, last)
+
+
+def attend_along(
+    q: Float[Tensor, "H n dh"],
+    k: Float[Tensor, "H n dh"],
+    v: Float[Tensor, "H n dh"],
+    layer: LayerWeights,
+    norm_eps: float,
+    prefixes: Prefixes,
+) -> Float[Tensor, "H n dh"]:
+    """The same for queries, keys and values [H, n, dh] of the different beginnings of a batch's prompts."""
+    how = layer.attention
+    q, k = _normed(q, k, layer, norm_eps)
+    if how.rotary is not None:
+        turn = rotation(how.rotary, prefixes.rows.shape[1], k.device, k.dtype)
+        turn = Rotation(turn.cos[prefixes.positions], turn.sin[prefixes.positions])
+        q, k = turn.apply(q), turn.apply(k)
+    q, k, v = (prefixes.spread(x).transpose(0, 1) for x in (q, k, v))
+    return prefixes.gathered(_weighed(q, k, v, how, None))
+
+
+def _normed(q: Tensor, k: Tensor, layer: LayerWeights, eps: float) -> tuple[Tensor, Tensor]:
+    if layer.norm_q is None or layer.norm_k is None:
+        return q, k
+    return F.rms_norm(q, q.shape[-1:], layer.norm_q, eps), F.rms_norm(k, k.shape[-1:], layer.norm_k, eps)
+
+
+def _weighed(
+    q: Float[Tensor, "b H q dh"],
+    k: Float[Tensor, "b K t dh"],
+    v: Float[Tensor, "b K t dh"],
+    how: AttentionConfig,
+    last: Int[Tensor, "b"] | None,
+) -> Float[Tensor, "b H q dh"]:
+    n_positions = k.shape[2]
     if k.shape[1] != q.shape[1]:
         group = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from discogp.engine.attention import attend
+from discogp.engine.attention import attend, attend_along
 from discogp.engine.kernels import activate, capped, linear, norm
 from discogp.engine.plain import embed, unembed
+from discogp.engine.prefixes import Prefixes
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 
 
@@ -52,6 +53,13 @@ class FoldedLayer:
         q, k, v = projected.transpose(0, 1).chunk(3, dim=1)
         return self.written(_by_head(attend(q, k, v, self.source, self.norm_eps)))
 
+    def attention_along(self, projected: Float[Tensor, "qkv n dh"], prefixes: Prefixes) -> Float[Tensor, "H n dh"]:
+        """The same for [3H, n, dh] of the different beginnings of a batch's prompts -> [H, n, dh]."""
+        if self.qkv_bias is not None:
+            projected = projected + self.qkv_bias[:, None]
+        q, k, v = projected.chunk(3)
+        return self.written(attend_along(q, k, v, self.source, self.norm_eps, prefixes))
+
     def attention_at(
         self,
         queries: Float[Tensor, "H b dh"],
@@ -76,19 +84,22 @@ class FoldedLayer:
         bias = None if self.qkv_bias is None else self.qkv_bias[chosen]
         return replace(self, qkv=self.qkv[:0], qkv_bias=bias, o=self.o[:0])
 
-    def mlp(self, projected: Float[Tensor, "1 n in"], activation: str) -> Float[Tensor, "1 n M"]:
-        """What an MLP hands to its output projection, [1, n, M], from its projected input [1, n, M or 2M]."""
-        if self.mlp_in_bias is not None:
-            projected = projected + self.mlp_in_bias
-        return self.mlp_hidden(projected, activation)
+    def mlp_of(self, x: Float[Tensor, "n D"], activation: str) -> Float[Tensor, "1 n M"]:
+        """What an MLP hands to its output projection, [1, n, M], from its normed input [n, D]. No gradients."""
+        if self.source.mlp_gate is not None:
+            return self.mlp_hidden(linear(x, self.mlp_in.T, self.mlp_in_bias)[None], activation)
+        return self._mlp_written(linear(x, self.mlp_in.T, self.mlp_in_bias, activation)[None])
 
     def mlp_hidden(self, projected: Float[Tensor, "1 n in"], activation: str) -> Float[Tensor, "1 n M"]:
-        """The same, where the bias has been added."""
+        """The same from [1, n, M or 2M], what the input projection and its bias made of that."""
         n_hidden = self.mlp_out.shape[0]
         if projected.shape[-1] == n_hidden:
             hidden = activate(projected, activation)
         else:
             hidden = activate(projected[..., :n_hidden], activation) * projected[..., n_hidden:]
+        return self._mlp_written(hidden)
+
+    def _mlp_written(self, hidden: Float[Tensor, "1 n M"]) -> Float[Tensor, "1 n M"]:
         if self.source.norm_after_mlp is None:
             return hidden
         return _normed_write(hidden, self.source.mlp_out[None], self.norm_eps)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
@@ -137,7 +137,8 @@ class MaskedPass:
     """Buffers, tape and walk of one pass. `tape`: whether a backward pass will follow.
 
     `recompute`: readers' inputs are mixed again on the way back instead of being kept, for a tenth more time and, since
-    there are three readers to a source, far less memory.
+    there are three readers to a source, far less memory. `wanted`: the entries of the mask whose gradient is asked for,
+    by default those of all edges.
     """
 
     def __init__(
@@ -152,8 +153,10 @@ class MaskedPass:
         workspace: Workspace,
         tape: bool,
         recompute: bool = False,
+        wanted: Bool[Tensor, "R P"] | None = None,
     ) -> None:
         self.graph, self.valid, self.config, self.folded = graph, valid, folded.config, folded
+        self.wanted = valid if wanted is None else valid * wanted
         self.tokens, self.last, self.replacement, self.candidates = tokens, last, replacement, candidates
         self.b, self.t = tokens.shape
         self.n, self.d = self.b * self.t, folded.config.d_model
@@ -175,9 +178,18 @@ class MaskedPass:
 
     def inputs(self, layer: int) -> Float[Tensor, "n r D"]:
         """Buffer [n, r, D] for the inputs of a layer's wide readers: one for all layers, or each its own to keep."""
-        wide = self.graph.readers_per_layer if layer < self.n_wide else 2 * self.graph.n_heads
-        name = f"inputs {layer}" if self.keeping else "inputs"
-        return self.workspace.get(name, (self.n, wide, self.d), self.sources)
+        rows = self.wide_rows(layer)
+        shape = (self.n, rows.stop - rows.start, self.d)
+        if not self.keeping:
+            return self.workspace.get("inputs", shape, self.sources)
+        first = layer * self.graph.readers_per_layer * self.n
+        table = self.workspace.get("readers", (self.n * self.n_wide_readers, self.d), self.sources)
+        return table[first : first + self.n * shape[1]].view(shape)
+
+    @property
+    def n_wide_readers(self) -> int:
+        narrow = 0 if self.last is None else 2 * self.graph.n_heads
+        return self.n_wide * self.graph.readers_per_layer + narrow
 
     # ---------------------------------------------------------------- forward
 
@@ -216,11 +228,22 @@ class MaskedPass:
 
     def read(self, index: int) -> Tensor:
         """[n, r, D] inputs of a layer's heads; behind them the MLP's, as far as it reads the same sources."""
-        rows = self.graph.attention_rows(index)
-        before, inputs = self.graph.head_columns(index).start, self.inputs(index)
-        mix(self.mask[rows.start : rows.stop + 1, :before], self.sources, inputs)
-        self.add_replacement(inputs[:, :-1], before)
+        inputs = self.inputs(index)
+        self.mix_wide(index, inputs)
         return inputs
+
+    def wide_rows(self, index: int) -> slice:
+        """Mask rows of a layer's wide readers: all of them, of a narrow layer the keys and values."""
+        rows = self.graph.attention_rows(index)
+        if index < self.n_wide:
+            return slice(rows.start, rows.stop + 1)
+        return slice(rows.start + self.graph.n_heads, rows.stop)
+
+    def mix_wide(self, index: int, out: Tensor) -> None:
+        """out [n, r, D] ← what a layer's wide readers read of the sources before the layer."""
+        before = self.graph.head_columns(index).start
+        mix(self.mask[self.wide_rows(index), :before], self.sources, out)
+        self.add_replacement(out[:, : 3 * self.graph.n_heads], before)
 
     def layer(self, index: int) -> None:
         """One wide block."""
@@ -264,9 +287,7 @@ class MaskedPass:
         self.narrow_mask = self.mask[self.narrow_rows]
         # Also the columns that are written next: all of a token's sources are one stretch of memory.
         torch.index_select(self.sources, 0, self.places, out=self.narrow_sources)
-        rows = graph.attention_rows(self.n_wide)
-        mix(self.mask[rows.start + heads : rows.stop, :before], self.sources, inputs)
-        self.add_replacement(inputs, before)
+        self.mix_wide(self.n_wide, inputs)
         into_queries = self.mix_narrow(slice(0, heads), before).transpose(0, 1)
         queries = _HeadReaders.of(into_queries, layer.qkv[:heads], eps, self.taping)
         keys_values = _HeadReaders.of(inputs.transpose(0, 1), layer.qkv[heads:], eps, self.taping)
@@ -291,20 +312,24 @@ class MaskedPass:
         """dL/d mask [R, P] from dL/d logits."""
         if self.workspace.passes != self.ticket:
             raise RuntimeError("another masked pass has used this workspace; call backward() before the next pass")
-        graph = self.graph
-        self.d_mask, self.turn = torch.zeros_like(mask), False
+        self.d_mask = torch.zeros_like(mask)
         self.out.backward(gradient)
         assert self.final.grad is not None
+        self.walk_back(self.final.grad)
+        return self.d_mask.mul_(self.wanted)
+
+    def walk_back(self, at_logits: Tensor) -> None:
+        """Fill `d_mask`, from the gradient of what the logits read, [b, D] or [b, t, D]."""
+        graph, self.turn = self.graph, False
         if self.last is not None:
-            d_sources = self.last_layer_backward(self.final.grad)
+            d_sources = self.last_layer_backward(at_logits)
         else:
-            row, at_logits = graph.logits_row, self.final.grad.view(self.n, 1, -1)
+            row, at_logits = graph.logits_row, at_logits.view(self.n, 1, -1)
             d_sources = self.buffer(f"source gradients {self.turn}", graph.n_sources)
             torch.mul(at_logits, self.mask[row][:, None], out=d_sources)
             self.d_mask[row:] = mask_gradient(at_logits, self.sources)
         for stop in range(self.n_wide, 0, -_LAYERS_AT_ONCE):
             d_sources = self.layers_backward(range(max(0, stop - _LAYERS_AT_ONCE), stop), d_sources)
-        return self.d_mask.mul_(self.valid)
 
     def buffer(self, name: str, columns: int) -> Tensor:
         return self.workspace.get(name, (self.n, columns, self.d), self.sources)
@@ -326,16 +351,9 @@ class MaskedPass:
         gradients = self.buffer("input gradients", rows.stop - rows.start)
         scratch = self.scratch(n_heads, self.n)
         for index in reversed(layers):
-            block, layer = self.layers.pop(), self.folded.layers[index]
             columns, row = graph.head_columns(index), graph.mlp_row(index)
             mine = gradients[:, row - n_heads - rows.start : row + 1 - rows.start]
-            torch.autograd.backward(block.hidden, linear(d_sources[:, columns.stop].contiguous(), layer.mlp_out)[None])
-            block.mlp.backward(mine[:, n_heads])
-            at_heads = d_sources[:, columns].addcmul_(self.mask[row, columns, None], mine[:, n_heads:])
-            torch.autograd.backward(block.z, torch.bmm(at_heads.transpose(0, 1), layer.o.transpose(1, 2)))
-            if not self.keeping:
-                self.read(index)
-            block.heads[0].backward(mine[:, :n_heads], scratch)
+            self.block_backward(index, d_sources[:, columns.start : columns.stop + 1], mine, scratch)
             if index == layers[-1]:
                 self.d_mask[row, columns] = mask_gradient(mine[:, n_heads:], self.sources[:, columns])[0]
                 # Two buffers take turns, so that each is contiguous at its own width.
@@ -347,11 +365,35 @@ class MaskedPass:
         self.d_mask[rows, :before] = mask_gradient(gradients, self.sources[:, :before])
         return d_sources
 
+    def block_backward(self, index: int, at_nodes: Tensor, out: Tensor, scratch: Tensor) -> None:
+        """A wide block: from `at_nodes` [n, H + 1, D], what later layers say to its heads and MLP, to its readers'
+        gradients [n, 3H + 1, D]. Adds to `at_nodes` what the MLP says to the heads."""
+        block, layer, n_heads = self.layers.pop(), self.folded.layers[index], 3 * self.graph.n_heads
+        torch.autograd.backward(block.hidden, linear(at_nodes[:, -1].contiguous(), layer.mlp_out)[None])
+        block.mlp.backward(out[:, n_heads])
+        weights = self.mask[self.graph.mlp_row(index), self.graph.head_columns(index), None]
+        at_heads = at_nodes[:, :-1].addcmul_(weights, out[:, n_heads:])
+        torch.autograd.backward(block.z, torch.bmm(at_heads.transpose(0, 1), layer.o.transpose(1, 2)))
+        if not self.keeping:
+            self.read(index)
+        block.heads[0].backward(out[:, :n_heads], scratch)
+
     def last_layer_backward(self, at_logits: Tensor) -> Tensor:
         """The narrow last layer; returns what it and the logits say to the sources before it, [n, s, D]."""
+        before, rows = self.graph.head_columns(self.n_wide).start, self.wide_rows(self.n_wide)
+        gradients = self.buffer("input gradients", rows.stop - rows.start)
+        flat = self.narrow_backward(at_logits, gradients)
+        d_sources = self.buffer(f"source gradients {self.turn}", before)
+        mix(self.mask[rows, :before].T, gradients, d_sources)
+        self.d_mask[rows, :before] = mask_gradient(gradients, self.sources[:, :before])
+        at_last = torch.bmm(self.narrow_mask[:, :before].T.expand(self.b, -1, -1), flat)
+        return d_sources.index_add_(0, self.places, at_last)
+
+    def narrow_backward(self, at_logits: Tensor, out: Tensor) -> Tensor:
+        """The narrow last layer's readers: of its keys and values the gradients go to `out` [n, 2H, D], of the queries,
+        the MLP and the logits they are returned, [b, H + 2, D]. Fills the latters' rows of `d_mask`."""
         graph, heads, block, layer = self.graph, self.config.n_heads, self.layers.pop(), self.folded.layers[-1]
         columns, mask = graph.head_columns(self.n_wide), self.narrow_mask
-        before = columns.start
         flat = self.workspace.get("narrow gradients", tuple(self.narrow_inputs.shape), self.sources)
         flat[:, heads + 1] = at_logits
         # Later readers of the MLP: the logits; of the heads: the MLP as well, unless it runs in parallel.
@@ -362,15 +404,8 @@ class MaskedPass:
         queries, keys_values = block.heads
         queries.backward(flat[:, :heads], self.scratch(heads, self.b))
         self.d_mask[self.narrow_rows] = mask_gradient(flat, self.narrow_sources)
-        gradients = self.buffer("input gradients", 2 * heads)
-        keys_values.backward(gradients, self.scratch(2 * heads, self.n))
-        rows = graph.attention_rows(self.n_wide)
-        rows = slice(rows.start + heads, rows.stop)
-        d_sources = self.buffer(f"source gradients {self.turn}", before)
-        mix(self.mask[rows, :before].T, gradients, d_sources)
-        self.d_mask[rows, :before] = mask_gradient(gradients, self.sources[:, :before])
-        at_last = torch.bmm(mask[:, :before].T.expand(self.b, -1, -1), flat)
-        return d_sources.index_add_(0, self.places, at_last)
+        keys_values.backward(out, self.scratch(2 * heads, self.n))
+        return flat
 
 
 def mix(

@@ -12,16 +12,18 @@ import os
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from discogp.circuits.graph import ComputationGraph
 from discogp.engine.folded import FoldedWeights
+from discogp.engine.gathered_pass import GatheredPass, differences
 from discogp.engine.masked_pass import DifferentiablePass, MaskedPass
 from discogp.engine.plain import plain_forward
 from discogp.engine.replacement import Replacement
 from discogp.engine.workspace import Workspace
 from discogp.errors import ConfigError, ModelError
+from discogp.models.turns import give_way
 from discogp.models.weights import ModelWeights
 from discogp.terms import Bos, Precision
 
@@ -95,6 +97,7 @@ class MaskedTransformer:
         self, tokens: Tensor, last: Int[Tensor, "b"] | None = None
     ) -> Float[Tensor, "b t V"] | Float[Tensor, "b V"]:
         """The unmasked model: logits [b, t, V], or [b, V] at positions `last` [b]."""
+        give_way()
         return plain_forward(self.weights, self.check_tokens(tokens), last)
 
     @torch.no_grad()
@@ -102,6 +105,7 @@ class MaskedTransformer:
         self, tokens: Int[Tensor, "b t"], folded: FoldedWeights | None = None
     ) -> Float[Tensor, "P b t D"]:
         """[P, b, t, D] what every source of the unmasked model writes (centred for LayerNorm models)."""
+        give_way()
         folded = folded or self.folded
         out = folded.source.embed.new_empty(self.graph.n_sources, *tokens.shape, self.config.d_model)
         plain_forward(folded.source, tokens, last=torch.zeros_like(tokens[:, 0]), sources=out)
@@ -133,7 +137,7 @@ class MaskedTransformer:
                     f"counterfactual tokens have shape {tuple(counterfactual.shape)}; they must be of the prompts' "
                     f"shape {tuple(tokens.shape)}"
                 )
-            return Replacement(self.source_outputs(counterfactual, folded))
+            return Replacement(self.source_outputs(counterfactual, folded), counterfactual)
         if ablation == "mean":
             data = tokens if counterfactual is None else self.check_tokens(counterfactual)
             outputs = self.source_outputs(data, folded)
@@ -154,21 +158,24 @@ class MaskedTransformer:
         candidates: Int[Tensor, "b C"] | None = None,
         workspace: Workspace | None = None,
         recompute: bool = False,
+        wanted: Bool[Tensor, "R P"] | None = None,
     ) -> Float[Tensor, "b t V"] | Float[Tensor, "b V"] | Float[Tensor, "b C"]:
         """Logits with every edge scaled by `mask` [R, P] (0 off, 1 on, between: a mixture), differentiable in the mask.
 
         [b, t, V]; [b, V] at the positions `last` [b]; [b, C] at `last` for the token ids `candidates` [b, C].
         Entries of the mask outside the graph are not read and get no gradient. With a `workspace`, the
         backward pass must come before the next masked pass in it. `recompute`: less memory for a tenth more time, see
-        `MaskedPass`.
+        `MaskedPass`. `wanted`: the entries of the mask that get a gradient, by default those of all edges. The fewer
+        edges are on, or off, and the fewer gradients are wanted, the quicker (`GatheredPass`).
         """
         shape = (self.graph.n_readers, self.graph.n_sources)
         if tuple(mask.shape) != shape:
             raise ConfigError(
                 f"the edge mask has shape {tuple(mask.shape)}; this model's is {shape}, readers by sources"
             )
+        give_way()
         tape = torch.is_grad_enabled() and mask.requires_grad
-        run = MaskedPass(
+        given = (
             self.graph,
             self.valid,
             folded or self.folded,
@@ -179,7 +186,10 @@ class MaskedTransformer:
             workspace or Workspace(),
             tape,
             recompute,
+            wanted,
         )
+        found = differences(self.graph, mask, self.valid, tape and recompute)
+        run = MaskedPass(*given) if found is None else GatheredPass(*given, few=found[0], off=found[1])
         if tape:
             logits = DifferentiablePass.apply(mask, run)
             assert isinstance(logits, Tensor)

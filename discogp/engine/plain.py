@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from discogp.engine.attention import attend
-from discogp.engine.kernels import activate, capped, norm
+from discogp.engine.kernels import activate, capped, norm, product
 from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
 
 
@@ -91,7 +91,7 @@ def unembed(
     """Logits [.., V] of the final residual stream [.., D]; or [b, C] at the token ids `candidates` [b, C] only."""
     x = norm(x, weights.config, weights.final_norm, weights.final_norm_bias)
     chosen = None if candidates is None else weights.unembed.T[candidates]
-    logits = x @ weights.unembed if chosen is None else torch.einsum("bd,bcd->bc", x, chosen)
+    logits = product(x, weights.unembed) if chosen is None else torch.einsum("bd,bcd->bc", x, chosen)
     return capped(logits, weights.config)
 
 

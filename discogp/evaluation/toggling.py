@@ -62,7 +62,7 @@ class Toggler:
 
     def __init__(self, scorer: Scorer, edge_mask: NDArray[np.bool_], keep: int | None = None) -> None:
         self.scorer, self.edge_mask = scorer, edge_mask
-        self._keep = kept_bytes(scorer.model.device) if keep is None else keep
+        self._given, self._keep = keep, keep or 0
         self._states: dict[int, State] = {}
         self._kept_bytes = 0
         self._workspace = Workspace()
@@ -152,6 +152,18 @@ class Toggler:
         log_probs = (self.scorer.full_log_probs[index], folded.unembed(base.final).log_softmax(-1))
         return log_probs, read_out(folded, base.final[None], self.scorer.batches[index], log_probs)
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Of how many batches something is kept, and how many bytes that takes."""
+        return len(self._states), self._kept_bytes
+
+    def release(self) -> None:
+        """Give back what is kept. The next answers are computed afresh, and of them what then fits is kept again."""
+        with self._lock:
+            self._states.clear()
+            self._kept_bytes = 0
+            self._workspace = Workspace()
+
     def _without(self, edge: int) -> NDArray[np.bool_]:
         mask = self.edge_mask.copy()
         mask[edge] = False
@@ -160,9 +172,10 @@ class Toggler:
     def _kept(self, index: int) -> State | None:
         """The circuit's own state on a batch, None if there is no room for it."""
         if index not in self._states:
-            runner, config = self.scorer.runner(index), self.scorer.model.config
-            plan = runner.plan(self.edge_mask)
-            size = 4 * runner.tokens.numel() * len(plan.live) * (config.d_model + 3 * config.d_head)
+            if not self._states and self._given is None:
+                self._keep = kept_bytes(self.scorer.model.device)
+            runner = self.scorer.runner(index)
+            size = runner.state_bytes(runner.plan(self.edge_mask))
             if self._kept_bytes + size > self._keep:
                 return None
             self._kept_bytes += size

@@ -1,9 +1,10 @@
 """From a name or a folder to a `Checkpoint`: weights, tokenizer, and the token that opens a text.
 
 The way is always the same: find the model, read its config, look its architecture up in the table, load it
-with transformers, hand it to TransformerLens's `TransformerBridge`, and read the weights out of the bridge's
-module. Everything that can go wrong on the way is raised as a ModelError with the model's name, the reason
-and a next step.
+with transformers, and read the weights out of its module. A model of the hub goes through TransformerLens's
+`TransformerBridge` before that, which refuses what it does not know; for a folder the table and its checks alone
+decide, and the numbers are the same: the bridge keeps the module's parameters as they are. Everything that can go
+wrong on the way is raised as a ModelError with the model's name, the reason and a next step.
 
 Nothing that comes with a checkpoint is executed: `trust_remote_code` is never set, safetensors files are
 preferred, and pickled `.bin` files are read with `weights_only=True`, which refuses every pickle that does
@@ -36,6 +37,7 @@ from discogp.models.leftovers import is_leftover, leftover_notes
 from discogp.models.load_errors import first_line, load_error, named, quiet
 from discogp.models.locate import checked_name, locate, read_config
 from discogp.models.stored import WRAPPER_MAPPING, Stored, stored_in
+from discogp.models.turns import give_way
 from discogp.models.weights import ModelWeights
 
 if TYPE_CHECKING:
@@ -72,7 +74,10 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], device: str | torch.de
     target = usable_device(device)
     with open_checkpoint(name_or_path) as opened:
         shown, title, tokenizer = opened.name, opened.title, opened.tokenizer
-        parameters = _bridge_parameters(opened.row, opened.folder, shown, opened.module, tokenizer)
+        parameters = None
+        if opened.from_hub:
+            parameters = _bridge_parameters(opened.row, opened.folder, shown, opened.module, tokenizer)
+        give_way()
         weights = opened.extract(parameters)
         notes = opened.notes(weights)
         del opened, parameters
@@ -92,6 +97,7 @@ class Opened:
     title: str
     folder: Path
     stored: Stored
+    from_hub: bool
 
     def parameters(self) -> dict[str, Tensor]:
         """The module's parameters under their Hugging Face names."""
@@ -114,6 +120,8 @@ def open_checkpoint(name_or_path: str | os.PathLike[str]) -> Iterator[Opened]:
     known = registry.find(name)
     folder, hub_name = locate(name, known)
     shown = known.name if known else str(folder) if folder else name
+    from_hub = folder is None
+    give_way()
     with _LOADING, quiet():
         title = known.title if known else folder.name if folder else name
         if folder is None:
@@ -126,9 +134,12 @@ def open_checkpoint(name_or_path: str | os.PathLike[str]) -> Iterator[Opened]:
         with named(shown):
             check_shape(row, hf_config)
             check_room(row, hf_config, stored)
+        give_way()
         tokenizer = _read_tokenizer(folder, shown)
+        give_way()
         module = _read_module(folder, shown, hf_config, stored)
-        yield Opened(row, module, tokenizer, shown, title, folder, stored)
+        give_way()
+        yield Opened(row, module, tokenizer, shown, title, folder, stored, from_hub)
 
 
 def _release_memory() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,8 @@ class TaskData:
     bos: Bos = "auto"
     files: dict[str, str] = field(default_factory=dict)
     """Files that the prompts were read from, by name, each with the SHA-256 of its content."""
+    answered_wrongly: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of each split, the places of the encoded prompts that the full model answers wrongly, before filtering."""
 
     def fingerprints(self) -> dict[str, str]:
         """Of the prompts of each split, as the model reads them."""
@@ -81,6 +85,7 @@ class TaskData:
             "bos": self.bos,
             "prompts": self.fingerprints(),
             "data_files": dict(self.files),
+            "answered_wrongly": {name: list(places) for name, places in self.answered_wrongly.items()},
         }
 
     def shares(self) -> dict[str, Any]:
@@ -100,20 +105,35 @@ def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData
 
     A note says so if the model of that name had other weights then, or if these are other prompts. TaskError if the
     circuit does not say where it comes from (it was made by hand or imported).
+
+    Where it says which prompts the model answered wrongly, and weights and prompts prove to be those of then by their
+    fingerprints, the model is not asked again: on SmolLM2 that takes longer than loading it.
     """
     name = provenance.get("task")
     if not isinstance(name, str):
         raise TaskError("this circuit names no task, so it can be looked at but not scored; give a task")
-    data = prepare(
+    asked = partial(
+        _prepare,
         model,
         get_task(name, **dict(provenance.get("task_options") or {})),
         SplitSizes(**dict(provenance.get("split_sizes") or {})),
         int(provenance.get("data_seed") or provenance.get("seed") or 0),
         bool(provenance.get("only_known", True)),
         bool(provenance.get("need_counterfactual", False)),
-        bos=provenance.get("bos"),
+        provenance.get("bos"),
     )
+    wrong = provenance.get("answered_wrongly")
+    if isinstance(wrong, Mapping) and set(wrong) == set(SPLIT_NAMES) and _same_weights(model, provenance):
+        with suppress(TaskError):  # places that leave nothing are not those of these prompts
+            data = asked(wrong)
+            if isinstance(provenance.get("prompts"), Mapping) and not _other_prompts(data, provenance):
+                return data
+    data = asked(None)
     return replace(data, notes=(*_other_weights(model, provenance), *_other_prompts(data, provenance), *data.notes))
+
+
+def _same_weights(model: MaskedTransformer, provenance: Mapping[str, Any]) -> bool:
+    return provenance.get("fingerprint") == model.weights.fingerprint
 
 
 def _other_weights(model: MaskedTransformer, provenance: Mapping[str, Any]) -> list[str]:
@@ -171,23 +191,37 @@ def prepare(
     if task and model are not to decide. TaskError if the model has no tokenizer, if nothing can be encoded, if it
     answers nothing rightly, or if counterfactuals are needed and the task has none.
     """
+    return _prepare(model, task, sizes or SplitSizes(), seed, only_known, need_counterfactual, bos, None)
+
+
+def _prepare(
+    model: MaskedTransformer,
+    task: Task,
+    sizes: SplitSizes,
+    seed: int,
+    only_known: bool,
+    need_counterfactual: bool,
+    bos: Bos | None,
+    wrong: Mapping[str, Iterable[int]] | None,
+) -> TaskData:
+    """`wrong`: the prompts of each split that the model answers wrongly, where that is known."""
     tokenizer = needs_tokenizer(model, task)
-    sizes = sizes or SplitSizes()
     reading = reading_of(model, task, bos)
     stock = _splits(model, task, sizes, seed, reading, need_counterfactual)
     notes, dropped = stock.notes, stock.dropped
     reading = replace(reading, need_counterfactual=need_counterfactual and not stock.paired)
     chosen: list[Prompts] = []
     asked: list[Prompts] = []
-    right = 0
+    missed: dict[str, tuple[int, ...]] = {}
     for name, size in sizes.items():
         examples = getattr(stock.splits, name)
         encoded = encode(examples, tokenizer, model.bos_id, reading)
         dropped.update(encoded.dropped)
         notes += encoded.told(notes)
         asked.append(prompts := encoded.prompts)
-        known = full_answers(model, prompts).right.nonzero().flatten().tolist()
-        right += len(known)
+        found = _wrong(model, prompts) if wrong is None else wrong[name]
+        missed[name] = tuple(sorted({place for place in found if 0 <= place < len(prompts)}))
+        known = sorted(set(range(len(prompts))) - set(missed[name]))
         if only_known:
             prompts = _known(model, task, name, prompts, known)
         if stock.paired:
@@ -197,7 +231,8 @@ def prepare(
             raise _no_counterfactuals(task)
         notes += [f"{task.name} has {len(examples)} {name} prompts, not {size}"] if len(examples) < size else []
         chosen.append(prompts)
-    accuracy, guess = right / sum(map(len, asked)), chance(*asked)
+    total = sum(map(len, asked))
+    accuracy, guess = (total - sum(map(len, missed.values()))) / total, chance(*asked)
     notes += chance_notes(f"{model.name} on {task.name}", accuracy, guess, tokenizer)
     return TaskData(
         *chosen,
@@ -215,7 +250,12 @@ def prepare(
         task_options=task_options(task),
         bos=reading.bos,
         files=stock.files,
+        answered_wrongly=missed,
     )
+
+
+def _wrong(model: MaskedTransformer, prompts: Prompts) -> list[int]:
+    return (~full_answers(model, prompts).right).nonzero().flatten().tolist()
 
 
 @dataclass(frozen=True, eq=False)

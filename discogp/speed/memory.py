@@ -16,7 +16,7 @@ import torch
 
 from discogp.errors import ConfigError
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
 from discogp.speed.report import Comparison, Side, peak_mb
 from discogp.speed.shapes import SHAPES, case, random_model
 
@@ -63,7 +63,7 @@ def _increase(shape: str, prompts: int, positions: int, layers: int) -> float:
     tokens = on.prompts.tokens % 1000
     batch = replace(on.prompts, tokens=tokens, correct=on.prompts.correct % 1000, wrong=on.prompts.wrong % 1000)
     before = peak_mb(on.device)
-    search = SearchConfig(objective="task", batch_size=prompts, edges=PhaseConfig())
+    search = SearchConfig(objective="task", batch_size=prompts, edges=EdgeConfig())
     EdgePhase(model, batch, search, torch.Generator().manual_seed(0)).step(batch, None, 0)
     return peak_mb(on.device) - before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.memory import MB, available_mb
 from discogp.errors import ConfigError
 from discogp.models.loading import usable_device
-from discogp.models.weights import LayerWeights, ModelConfig, ModelWeights
+from discogp.models.weights import AttentionConfig, LayerWeights, ModelConfig, ModelWeights, Rotary
 from discogp.tasks.base import Example
 from discogp.tasks.encoded import Prompts
 
@@ -27,10 +28,16 @@ class Shape:
     d_vocab: int
     batch: int
     length: int = 16
+    n_kv_heads: int | None = None
+    """Of Llama's architecture, with so many key-value heads; None: GPT-2's."""
 
 
 POSITIONS = 1024
-SHAPES = {"gpt2-small": Shape(12, 12, 768, 3072, 50257, 16), "small": Shape(6, 8, 256, 1024, 5000, 32)}
+SHAPES = {
+    "gpt2-small": Shape(12, 12, 768, 3072, 50257, 16),
+    "small": Shape(6, 8, 256, 1024, 5000, 32),
+    "smollm2": Shape(30, 9, 576, 1536, 49152, 16, n_kv_heads=3),
+}
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,38 @@ def _check_room(shape: Shape, batch: int, length: int, device: torch.device) -> 
 
 
 def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0) -> MaskedTransformer:
-    """A GPT-2-architecture model of a shape, with small random weights."""
+    """A model of a shape, of GPT-2's or Llama's architecture, with small random weights."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*size: int) -> Tensor:
         return (torch.randn(*size, generator=generator) * 0.02).to(device)
 
+    return MaskedTransformer((_gpt2 if shape.n_kv_heads is None else _llama)(shape, normal), "random")
+
+
+def _llama(shape: Shape, normal: Callable[..., Tensor]) -> ModelWeights:
+    """RMSNorm, rotary positions, a gated MLP, no biases."""
+    heads, d, hidden = shape.n_heads, shape.d_model, shape.d_mlp
+    d_head, kv_heads = d // heads, shape.n_kv_heads or heads
+    config = ModelConfig(
+        "llama", shape.n_layers, heads, kv_heads, d, d_head, hidden, shape.d_vocab, POSITIONS, "rms", 1e-5, "silu",
+        gated=True,
+    )  # fmt: skip
+
+    def layer() -> LayerWeights:
+        return LayerWeights(
+            norm1=1 + normal(d), norm1_bias=None, q=normal(heads, d, d_head), k=normal(kv_heads, d, d_head),
+            v=normal(kv_heads, d, d_head), o=normal(heads, d_head, d), q_bias=None, k_bias=None, v_bias=None,
+            o_bias=None, norm2=1 + normal(d), norm2_bias=None, mlp_in=normal(d, hidden), mlp_in_bias=None,
+            mlp_gate=normal(d, hidden), mlp_gate_bias=None, mlp_out=normal(hidden, d), mlp_out_bias=None,
+            attention=AttentionConfig(rotary=Rotary(10_000.0, d_head)),
+        )  # fmt: skip
+
+    layers = tuple(layer() for _ in range(shape.n_layers))
+    return ModelWeights(config, normal(shape.d_vocab, d), None, layers, 1 + normal(d), None, normal(d, shape.d_vocab))
+
+
+def _gpt2(shape: Shape, normal: Callable[..., Tensor]) -> ModelWeights:
     heads, d, hidden = shape.n_heads, shape.d_model, shape.d_mlp
     d_head = d // heads
     config = ModelConfig(
@@ -104,8 +137,7 @@ def random_model(shape: Shape, device: str | torch.device = "cpu", seed: int = 0
             mlp_gate_bias=None, mlp_out=normal(hidden, d), mlp_out_bias=normal(d),
         )  # fmt: skip
 
-    weights = ModelWeights(
+    return ModelWeights(
         config, normal(shape.d_vocab, d), normal(POSITIONS, d), tuple(layer() for _ in range(shape.n_layers)),
         1 + normal(d), normal(d), normal(d, shape.d_vocab),
     )  # fmt: skip
-    return MaskedTransformer(weights, "random")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discogp.circuits.graph import ComputationGraph
-from discogp.engine.sparse_pass import Plan
+from discogp.engine.sparse_plan import Plan
 
 DENSITY = 0.02
 

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from app.loader import Loader
+from app import libraries
+from app.explore.read_file import read_file
+from app.jobs import CancelledError, Job
+from app.loader import Loader, canonical, loading_mb
 from discogp.circuits.artifact import load_circuit
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.document import circuit_to_json
+from discogp.errors import ArtifactError
 from discogp.evaluation.session import AblationSession
 from discogp.paths import assets
 
@@ -39,3 +44,59 @@ def test_a_complement_is_computed_only_where_the_saved_figures_are_others(
     workbench = Loader().workbench("key", with_metrics(circuit, **change)).result()
     assert workbench.complement["accuracy"] == pytest.approx(found, abs=1e-3)
     assert bool(asked) == computed
+
+
+def test_a_model_asked_for_by_two_at_once_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from discogp.engine import masked_transformer
+
+    real, loaded = masked_transformer.load_model, list[str]()
+
+    def counted(name: str) -> Any:
+        loaded.append(name)
+        return real(name)
+
+    monkeypatch.setattr(masked_transformer, "load_model", counted)
+    loader = Loader()
+    checks = [loader.check("mini", task, {}) for task in ("ioi", "docstring")]
+    assert [check.result(120).task for check in checks] == ["ioi", "docstring"]
+    assert loaded == ["mini"]
+
+
+def test_a_model_that_is_being_loaded_is_waited_for_and_another_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries.load()
+    loader = Loader()
+    loading = Job(1, "loading", "smollm2-135m", int)
+    monkeypatch.setattr("discogp.engine.memory.available_mb", lambda device: 8000.0)
+    assert not loader._may_join(Job(2, "checking", "smollm2-135m", int), (loading,))
+    assert loader._may_join(Job(3, "checking", "mini", int), (loading,))
+    monkeypatch.setattr("discogp.engine.memory.available_mb", lambda device: 2000.0)
+    assert not loader._may_join(Job(3, "checking", "mini", int), (loading,)), "no memory for both"
+    assert not loader._may_join(Job(4, "checking", "somebody/unknown", int), (loading,)), "of unknown size"
+
+
+def test_names_of_one_model_are_one() -> None:
+    assert canonical("smollm2") == "smollm2-135m"
+    assert canonical("/somewhere/else") == "/somewhere/else"
+    assert loading_mb("smollm2") == pytest.approx(3 * 4 * 134_515_008 / 2**20)
+    assert loading_mb("no/such") == float("inf")
+
+
+def test_a_check_that_was_cancelled_can_be_asked_for_again() -> None:
+    loader = Loader()
+    check = loader.check("mini", "ioi", {})
+    loader.jobs.cancel(loader.jobs.listed()[0])
+    with pytest.raises(CancelledError):
+        check.result(60)
+    assert loader.known_check("mini", "ioi", {}) is None
+    assert loader.check("mini", "ioi", {}).result(120).task == "ioi"
+
+
+@pytest.mark.parametrize("size", [0, 1_200_000])
+def test_a_file_is_read_in_its_own_process_or_here_alike(size: int) -> None:
+    circuit = load_circuit(assets() / "examples" / "mini-ioi-edges")
+    content = circuit_to_json(circuit).encode() + b" " * size
+    read = read_file(content, "x.json")
+    assert read.edges == circuit.edges
+    assert read.provenance == circuit.provenance
+    with pytest.raises(ArtifactError, match=r"no\.json"):
+        read_file(b"{" + b" " * size + b"}", "no.json")

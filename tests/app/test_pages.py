@@ -206,6 +206,52 @@ def test_an_unreadable_run_is_listed(home, run):
     assert "Unreadable" in shown
 
 
+def test_of_many_runs_the_newest_are_shown_until_all_are_asked_for(home):
+    store = RunStore()
+    for _ in range(103):
+        made = store.create(RunSettings(model="mini", task="ioi", config=config_to_dict(preset("quick"))))
+        store.finish(made.id, "cancelled")
+    test = ran(page("runs").run())
+
+    def listed() -> int:
+        return sum(button.label == "Progress" for button in test.button)
+
+    assert listed() == 100
+    test.toggle(key="all_runs").set_value(True)
+    ran(test.run())
+    assert listed() == 103
+
+
+def test_work_in_the_queue_is_shown_and_cancelled(home, monkeypatch):
+    """On a page where somebody waits: what runs, what waits, and a button for each."""
+    import threading
+
+    go, begun = threading.Event(), threading.Event()
+
+    def long() -> None:
+        begun.set()
+        go.wait(60)
+
+    jobs = session.loader().jobs
+    monkeypatch.setattr(jobs, "_may_join", lambda job, running: False)
+    first, second = jobs.submit("Checking *one*", long), jobs.submit("Checking two", long)
+    try:
+        assert begun.wait(60)
+        test = ran(page("models").run())
+        shown = text(test)
+        assert "Checking \\*one\\*" in shown
+        assert "Checking two" in shown
+        assert "running for" in shown
+        assert "waiting for its turn" in shown
+        test.button(key=f"cancel_job_{second.number}").click()
+        ran(test.run())
+        assert second.state == "cancelled"
+        assert "Checking two" not in text(test)
+        assert first.state == "running"
+    finally:
+        go.set()
+
+
 def test_a_file_from_elsewhere_loads_no_model_unasked(home, example):
     test = page("explore")
     test.session_state["uploads"] = {"file:x.json (1)": example}

@@ -10,7 +10,7 @@ import torch
 from discogp.engine.lanes import Lanes
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
 from tests.random_task import prompts_of
 from tests.tiny_models import build_tiny_gpt2
 
@@ -56,7 +56,7 @@ def test_lanes_add_up_to_the_whole_batch(model: MaskedTransformer, ablation: str
     full = model.logits(prompts.tokens, prompts.last).log_softmax(-1)
     found = []
     for n in (1, 3, 3):
-        search = SearchConfig(batch_size=10, ablation=ablation, edges=PhaseConfig(completeness=0.5))
+        search = SearchConfig(batch_size=10, ablation=ablation, edges=EdgeConfig(completeness=0.5))
         phase = EdgePhase(model, prompts, search, torch.Generator().manual_seed(0))
         phase.lanes, phase.workspaces = Lanes(n), [type(phase.workspaces[0])() for _ in range(n)]
         phase.begin(0)

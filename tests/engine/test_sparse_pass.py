@@ -11,7 +11,8 @@ from discogp.circuits.circuit import Circuit
 from discogp.engine import sparse_pass
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import edge_matrix
-from discogp.engine.sparse_pass import Plan, SparseRunner, Work, sparse_logits
+from discogp.engine.sparse_pass import SparseRunner, sparse_logits
+from discogp.engine.sparse_plan import Plan, Work
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
 HEADS = ("input->a0.h0<q>", "input->a0.h0<k>", "input->a0.h0<v>", "a0.h0->m0", "m0->a1.h1<k>", "input->a1.h1<q>")

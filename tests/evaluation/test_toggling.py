@@ -29,7 +29,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param != "one batch":
         monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 80 * 6 * 3)
     if request.param == "no room":
-        monkeypatch.setattr(toggling, "kept_bytes", lambda device: 60_000)  # for some of the batches
+        monkeypatch.setattr(toggling, "kept_bytes", lambda device: 10_000)  # for some of the batches
     return request.param
 
 
@@ -132,3 +132,32 @@ def test_leave_one_out_can_be_cancelled(model, prompts, monkeypatch):
     with pytest.raises(Cancelled):
         session.leave_one_out(stop)
     same(session.without([]), session.circuit)  # and the session still works
+
+
+def test_what_is_kept_is_given_back_and_answers_stay(model, prompts, room):
+    circuit = circuit_of(model, "zero", 0.15)
+    session = AblationSession(model, circuit, prompts)
+    toggler, names = session._toggler, list(circuit.edges)[:2]
+    before = session.without(names)
+    batches, size = toggler.kept
+    assert size <= (10_000 if room == "no room" else 10**9)
+    assert batches == (1 if room == "no room" else len(session._scorer.batches))
+    held = sum(
+        x.numel() for state in toggler._states.values() for x in (*state.everywhere.values(), *state.ends.values())
+    )
+    assert 0 < 4 * held <= size, "what is counted is what is held"
+    toggler.release()
+    assert toggler.kept == (0, 0)
+    again = session.without(names)
+    np.testing.assert_array_equal(again.kl, before.kl)
+    assert toggler.kept == (batches, size)
+
+
+def test_what_may_be_kept_is_asked_anew_once_all_is_given_back(model, prompts, monkeypatch):
+    session = AblationSession(model, circuit_of(model, "zero", 0.15), prompts)
+    monkeypatch.setattr(toggling, "kept_bytes", lambda device: 0)
+    session.without([])
+    assert session._toggler.kept == (0, 0)
+    monkeypatch.undo()
+    session.without([])
+    assert session._toggler.kept[0] == 1

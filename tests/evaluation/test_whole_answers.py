@@ -35,7 +35,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param != "one batch":
         monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 60 * 6 * 8)
     if request.param == "no room":
-        monkeypatch.setattr(toggling, "kept_bytes", lambda device: 60_000)
+        monkeypatch.setattr(toggling, "kept_bytes", lambda device: 10_000)
     return request.param
 
 

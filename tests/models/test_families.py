@@ -16,7 +16,7 @@ from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.masks import edge_matrix
 from discogp.engine.sparse_pass import sparse_logits
 from discogp.evaluation.scorer import evaluate
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, WeightConfig
 from discogp.models.families.table import ARCHITECTURES
 from tests.places import ROOT
 from tests.random_task import random_data
@@ -52,7 +52,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_search_and_evaluation(model: MaskedTransformer) -> None:
     data = random_data(model)
     before = {name: t.clone() for layer in model.weights.layers for name, t in layer.named_tensors()}
-    weights, edges = WeightConfig(steps=2, learning_rate=0.5), PhaseConfig(steps=2, learning_rate=0.5)
+    weights, edges = WeightConfig(steps=2, learning_rate=0.5), EdgeConfig(steps=2, learning_rate=0.5)
     search = SearchConfig(mask="both", batch_size=4, evaluations=1, weights=weights, edges=edges)
     events = list(discover(model, data, search))
     circuit = events[-1].circuit

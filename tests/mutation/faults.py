@@ -12,6 +12,9 @@ _MIRRORS: dict[str, tuple[str, ...]] = {
     "discogp/engine/": ("tests/engine/test_masked_transformer.py", "tests/engine"),
     "discogp/engine/masks.py": ("tests/engine/test_masks.py", "tests/engine/test_masked_transformer.py"),
     "discogp/engine/lanes.py": ("tests/engine/test_lanes.py",),
+    "discogp/engine/sparse_plan.py": ("tests/engine/test_sparse_pass.py",),
+    "discogp/engine/prefixes.py": ("tests/engine/test_prefixes.py",),
+    "discogp/engine/replacement.py": ("tests/engine/test_prefixes.py", "tests/engine/test_masked_transformer.py"),
     "discogp/engine/sparse_pass.py": ("tests/engine/test_sparse_pass.py", "tests/engine/test_masked_transformer.py"),
     "discogp/evaluation/": ("tests/evaluation",),
     "discogp/methods/discogp/": ("tests/methods/discogp",),
@@ -54,6 +57,7 @@ def _of(room: str, *faults: tuple[str, ...]) -> list[Fault]:
 
 
 _DISCOVERY = "tests/test_discovery.py"
+_FEW = "tests/engine/test_gathered_pass.py"
 
 ENGINE = _of(
     "engine",
@@ -108,7 +112,7 @@ ENGINE = _of(
     ),
     (
         "masked_pass.py",
-        "return self.d_mask.mul_(self.valid)",
+        "return self.d_mask.mul_(self.wanted)",
         "return self.d_mask",
         "edges that are none get gradients",
     ),
@@ -137,6 +141,38 @@ ENGINE = _of(
         "self.mask = mask.to(self.sources.dtype)",
         "edges that the graph has not carry something",
     ),
+    (
+        "gathered_pass.py",
+        "weighted_sums(*what, out, add=-1.0)",
+        "weighted_sums(*what, out, add=1.0)",
+        "complement",
+        _FEW,
+    ),
+    (
+        "gathered_pass.py",
+        "out.add_(everything) if add else out.copy_(everything)",
+        "out.copy_(everything)",
+        "a block forgets",
+        _FEW,
+    ),
+    ("gathered_pass.py", "at_block.index_add_(0, self.places, told)", "pass", "narrow readers are not heard", _FEW),
+    ("gathered_pass.py", "if index < block[-1]:", "if index < block[-1] - 1:", "a reader of the block unheard", _FEW),
+    (
+        "gathered_pass.py",
+        "at_nodes.copy_(self._everything(rows)[:, None])",
+        "at_nodes.zero_()",
+        "complement's gradients",
+        _FEW,
+    ),
+    ("gathered_pass.py", "self.stride[chosen] = size", "self.stride[chosen] = 1", "other tokens' readers", _FEW),
+    ("gathering.py", "(sizes.cumsum(0) - sizes)", "sizes.cumsum(0)", "each bag its neighbour's", _FEW),
+    (
+        "gathering.py",
+        "total += each.view(len(tokens), -1).sum(0)",
+        "total = each.view(len(tokens), -1).sum(0)",
+        "the last tokens alone",
+        _FEW,
+    ),
     ("folded.py", "else centred(layer.o_bias / heads),", "else centred(layer.o_bias),", "a bias once for every head"),
     ("folded.py", "return w - w.mean(-1, keepdim=True)", "return w", "writes that are not centred"),
     ("folded.py", "mlp_out_bias=centred(layer.mlp_out_bias),", "mlp_out_bias=layer.mlp_out_bias,", "not centred"),
@@ -160,30 +196,30 @@ ENGINE = _of(
     ("plain.py", "by_head + layer.o_bias / heads", "by_head + layer.o_bias", "a source's own share of the bias"),
     (
         "replacement.py",
-        "self.sources[:n_sources].sum(0, keepdim=True)",
-        "self.sources.sum(0, keepdim=True)",
+        "more = self.sources[known:n_sources].sum(0)",
+        "more = self.sources[known:].sum(0)",
         "replacements of later sources flow into earlier readers",
     ),
     (
-        "sparse_pass.py",
-        "self.places = torch.arange(self.b, device=tokens.device) * self.t + last",
-        "self.places = torch.arange(self.b, device=tokens.device) * self.t",
+        "prefixes.py",
+        "rows, rows[np.arange(b), stop])",
+        "rows, rows[:, 0])",
         "the answer is read at the first token",
     ),
     (
-        "sparse_pass.py",
+        "sparse_plan.py",
         "(scores and not rotary and constant.issuperset(reads[scores[1]])):",
         "(scores and constant.issuperset(reads[scores[1]])):",
         "equal keys are told apart by rotary positions",
     ),
     (
-        "sparse_pass.py",
+        "sparse_plan.py",
         "reads != base.reads[row] or not columns.isdisjoint(reads)",
         "reads != base.reads[row]",
         "what lies downstream of a change stays stale",
     ),
     (
-        "sparse_pass.py",
+        "sparse_plan.py",
         "column in base.live and (column in plan.late or column not in base.late) for column in group",
         "column in base.live for column in group",
         "a late node's outputs taken for all positions",
@@ -193,6 +229,18 @@ ENGINE = _of(
         "parts.append(self._flowing(n_sources, at))",
         "parts.append(self._flowing(self.graph.n_sources, at))",
         "replacements of later sources",
+    ),
+    (
+        "prefixes.py",
+        "words = words * (1 + other.max()) + other",
+        "words = words",
+        "prompts with other counterfactuals taken for the same",
+    ),
+    (
+        "replacement.py",
+        "self._sum(known) + more if known else more",
+        "more",
+        "replacements of the first sources lost",
     ),
     (
         "lanes.py",
@@ -208,6 +256,8 @@ _SAMPLING = "tests/methods/discogp/test_sampling.py"
 _MICRO = "tests/methods/discogp/test_micro_batches.py"
 _WHOLE_STEPS = "tests/methods/discogp/test_whole_answer_steps.py"
 _WEIGHTS = "tests/methods/discogp/test_weight_phase.py"
+_DECIDED = "tests/methods/discogp/test_decided.py"
+_LEAVING = "tests/methods/discogp/test_leaving_early.py"
 
 METHOD = _of(
     "methods/discogp",
@@ -217,8 +267,8 @@ METHOD = _of(
     ("sampling.py", "soft.clamp_(1e-6, 1 - 1e-6).logit_()", "soft.logit_()", "a draw of 0 gives nan", _SAMPLING),
     (
         "edge_phase.py",
-        "(sparsity * keep * (1 - keep)) * self.valid",
-        "(sparsity * keep) * self.valid",
+        "(sparsity * keep * (1 - keep)) * self._open",
+        "(sparsity * keep) * self._open",
         "gradient of the expected density",
     ),
     (
@@ -249,20 +299,64 @@ METHOD = _of(
     ("edge_phase.py", "self.valid - mask,", "mask,", "the circuit in the complement's place"),
     (
         "edge_phase.py",
-        "(share * self._completeness_weight * complete).backward()",
+        "(checked.share * self._completeness_weight * complete).backward()",
         "(self._completeness_weight * complete).backward()",
         "parts of a batch count as whole ones",
         _MICRO,
     ),
     (
         "edge_phase.py",
-        "(share * self._completeness_weight * complete).backward()",
-        "(share * complete).backward()",
+        "(checked.share * self._completeness_weight * complete).backward()",
+        "(checked.share * complete).backward()",
         "no λ_c",
     ),
     ("edge_phase.py", "np.linspace(0, 1, len(scores))", "np.linspace(1, 0, len(scores))", "edges ranked upside down"),
     ("edge_phase.py", "edge_matrix(self.graph, ranks**3,", "edge_matrix(self.graph, ranks,", "r instead of r³"),
-    ("edge_phase.py", "self.logits.grad = gradient * self._slope +", "self.logits.grad = gradient +", "no slope"),
+    ("edge_phase.py", "gradient * self._slope * self._open +", "gradient * self._open +", "no slope"),
+    (
+        "edge_phase.py",
+        "gradient * self._slope * self._open +",
+        "gradient * self._slope +",
+        "moments of decided",
+        _DECIDED,
+    ),
+    ("edge_phase.py", "self._mask = drawn.hard * self._open", "self._mask = drawn.hard * self.valid", "on", _DECIDED),
+    ("edge_phase.py", "self._wanted = None if full else self._open > 0", "self._wanted = None", "all wanted", _DECIDED),
+    ("edge_phase.py", "(logits >= self.config.decided_below)", "(logits >= 0)", "undecided edges left alone", _DECIDED),
+    ("edge_phase.py", "self._open < self.valid, before", "self._open > self.valid, before", "momentum", _DECIDED),
+    (
+        "edge_phase.py",
+        "complete = self._completeness(mask, checked.of(batch),",
+        "complete = self._completeness(mask, batch,",
+        "the whole batch is checked",
+        _DECIDED,
+    ),
+    (
+        "phase.py",
+        "tuple(i * size // n for i in range(n))",
+        "tuple(range(n))",
+        "only the first prompts are checked",
+        _DECIDED,
+    ),
+    ("phase.py", "tuple(i - places.start for i in self.places", "tuple(i for i in self.places", "others", _DECIDED),
+    ("phase.py", "self.share * len(chosen) / max(1, len(self.places))", "self.share", "parts count as whole", _DECIDED),
+    ("search.py", 'if one["phase"] != phase.name:', "if False:", "weights' evaluations count for edges", _LEAVING),
+    (
+        "search.py",
+        "0 < self.config.patience <= since",
+        "0 < self.config.patience < since",
+        "one evaluation more",
+        _LEAVING,
+    ),
+    ("search.py", 'if one["meets_targets"] and', "if", "leaves on a circuit that fails", _LEAVING),
+    ("search.py", "smallest * _SMALLER", "smallest", "waits for every edge", _LEAVING),
+    (
+        "search.py",
+        "self.clock.total -= steps - step - 1",
+        "self.clock.total -= steps - step",
+        "one step too few",
+        _LEAVING,
+    ),
     ("edge_phase.py", "self.graph.reaching_logits(logits > 0)", "logits > 0", "dead edges count", _DISCOVERY),
     (
         "edge_phase.py",
@@ -300,7 +394,13 @@ METHOD = _of(
     ("losses.py", "- 0.5 * (right + other)).mean()", "- right).mean()", "the complement is taught the task", _STEP),
     ("losses.py", 'if objective in ("kl", "both"):', 'if objective in ("kl",):', "half of the objective", _STEP),
     ("losses.py", "return (everything - right).mean()", "return (everything - right).sum()", "sum, not mean", _STEP),
-    ("phase.py", "share = len(part) / total", "share = len(part) / len(batch)", "processes count double", _MICRO),
+    (
+        "phase.py",
+        "share, mine = len(part) / total,",
+        "share, mine = len(part) / len(batch),",
+        "processes count double",
+        _MICRO,
+    ),
     ("phase.py", "weight_decay=config.weight_decay", "weight_decay=0.0", "a setting without effect", _STEP),
     ("phase.py", "lr=config.learning_rate", "lr=0.1", "a setting without effect", _STEP),
     ("settings.py", "(self.noise_end - self.noise) * step", "(self.noise_end - self.noise) * (step + 1)", "one ahead"),
@@ -319,15 +419,15 @@ METHOD = _of(
     ),
     (
         "search.py",
-        "rank = (shortfall, density, evaluation.circuit.kl)",
-        "rank = (density, shortfall, evaluation.circuit.kl)",
+        "rank = (_shortfall(evaluation, search), density, evaluation.circuit.kl)",
+        "rank = (density, _shortfall(evaluation, search), evaluation.circuit.kl)",
         "the sparsest, however bad",
         _BEST,
     ),
     (
         "search.py",
-        "rank = (shortfall, density, evaluation.circuit.kl)",
-        "rank = (shortfall, density, 0.0)",
+        "rank = (_shortfall(evaluation, search), density, evaluation.circuit.kl)",
+        "rank = (_shortfall(evaluation, search), density, 0.0)",
         "ties",
         _BEST,
     ),
@@ -340,8 +440,8 @@ METHOD = _of(
     ),
     (
         "search.py",
-        "0.0, evaluation.complement.accuracy - search.target_complement",
-        "0.0, search.target_complement - evaluation.complement.accuracy",
+        "max(0.0, evaluation.complement.accuracy - search.target_complement)",
+        "max(0.0, search.target_complement - evaluation.complement.accuracy)",
         "complete circuits fall short",
         _BEST,
     ),
@@ -383,15 +483,15 @@ METHOD = _of(
     ),
     (
         "search.py",
-        "phase.step(self.train.subset(mine), known, step, self.processes.add_up, of=len(chosen))",
-        "phase.step(self.train.subset(mine), known, 0, self.processes.add_up, of=len(chosen))",
+        "phase.step(some, known, step, self.processes.add_up,",
+        "phase.step(some, known, 0, self.processes.add_up,",
         "schedules stand",
         _BEST,
     ),
     (
         "weight_phase.py",
-        "(-share * self._completeness * complete).backward()",
-        "(share * self._completeness * complete).backward()",
+        "(-checked.share * self._completeness * complete).backward()",
+        "(checked.share * self._completeness * complete).backward()",
         "sign of the complement",
         _WEIGHTS,
     ),

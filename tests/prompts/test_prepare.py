@@ -13,6 +13,7 @@ import pytest
 from discogp import load_model
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.errors import ConfigError, TaskError
+from discogp.prompts.answers import full_answers as full
 from discogp.prompts.prepare import TaskData, fingerprint, prepare, restore
 from discogp.prompts.reading import pieces
 from discogp.prompts.task_check import check_task
@@ -64,6 +65,36 @@ def test_another_opening_token_or_filter_makes_other_prompts(mini: MaskedTransfo
         (note, *_) = restore(mini, recipe | change).notes
         assert "prompts are not those of the search (model, task or settings are others)" in note
     assert restore(mini, {k: v for k, v in recipe.items() if k != "prompts"}).notes == data.notes  # an older circuit
+
+
+WITHOUT_0_AND_3 = [place for place in range(20) if place not in (0, 3)]
+
+
+def test_a_known_model_is_not_asked_again_which_prompts_it_answers(
+    mini: MaskedTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = prepare(mini, get_task("ioi"), SIZES, 0)
+    data = replace(data, answered_wrongly={**data.answered_wrongly, "test": (0, 3)})  # as of a model that errs
+    data = replace(data, test=prepare(mini, get_task("ioi"), SIZES, 0, only_known=False).test.subset(WITHOUT_0_AND_3))
+    recipe = found(data, mini)
+    asked: list[int] = []
+    monkeypatch.setattr("discogp.prompts.prepare.full_answers", lambda model, p: asked.append(1) or full(model, p))
+    again = restore(mini, recipe)
+    assert asked == []
+    assert again.fingerprints() == data.fingerprints()
+    assert again.full_accuracy == 1 - 2 / 50
+    assert again.answered_wrongly == data.answered_wrongly
+    for change in (
+        {"fingerprint": "00000000"},
+        {"prompts": {**recipe["prompts"], "test": "0" * 16}},
+        {"prompts": None},
+        {"answered_wrongly": {**recipe["answered_wrongly"], "test": [1]}},
+        {"answered_wrongly": {**recipe["answered_wrongly"], "train": list(range(20))}},
+        {"answered_wrongly": {"test": [0, 3]}},
+    ):
+        asked.clear()
+        assert len(restore(mini, recipe | change).test) == 20, change
+        assert asked, change
 
 
 def test_fingerprints_are_of_tokens_and_answers_and_not_of_padding(mini: MaskedTransformer) -> None:

@@ -22,7 +22,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.errors import ArtifactError, ConfigError
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig, config_to_dict
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, WeightConfig, config_to_dict
 from discogp.prompts.prepare import TaskData
 from discogp.search.checkpoint import CheckpointFile, read
 from tests.damage import flip
@@ -31,7 +31,7 @@ from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
 
 FLIPS = int(os.environ.get("DISCOGP_FLIPS", "200"))
-PHASE = PhaseConfig(steps=7, learning_rate=0.3, attribution_span=2.0, sparsity_peak=300.0)
+PHASE = EdgeConfig(steps=7, learning_rate=0.3, attribution_span=2.0, sparsity_peak=300.0)
 WEIGHTS = WeightConfig(steps=7, learning_rate=0.3, sparsity_peak=300.0)
 
 

@@ -15,13 +15,13 @@ import pytest
 from discogp.circuits.artifact import load_circuit
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import load_model
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig, config_to_dict
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, WeightConfig, config_to_dict
 from discogp.search.distributed import Processes
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
 
-PHASE = PhaseConfig(steps=4, learning_rate=0.05, attribution_span=2.0, sparsity_peak=300.0)
+PHASE = EdgeConfig(steps=4, learning_rate=0.05, attribution_span=2.0, sparsity_peak=300.0)
 WEIGHTS = WeightConfig(steps=4, learning_rate=0.05, sparsity_peak=300.0)
 
 

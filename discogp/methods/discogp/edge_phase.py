@@ -25,7 +25,7 @@ from discogp.engine.workspace import Workspace
 from discogp.evaluation.candidates import Candidates, places
 from discogp.evaluation.scorer import mean_replacement
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss, task_cross_entropy
-from discogp.methods.discogp.phase import Losses, Phase, Rows, Thresholded, adamw, parts
+from discogp.methods.discogp.phase import Checked, Losses, Phase, Rows, Thresholded, adamw, parts
 from discogp.methods.discogp.sampling import sample
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.tasks.encoded import Prompts
@@ -73,6 +73,7 @@ class EdgePhase(Phase):
             batches = list(train.batches(64))
             for folded in {id(self.kept): self.kept, id(self.reversed): self.reversed}.values():
                 self.means[id(folded)] = mean_replacement(model, batches, folded)
+        self._wanted: Tensor | None = None
         self.logits = self._initial_logits(train)
         self.optimizer = adamw([self.logits], self.config)
 
@@ -95,15 +96,15 @@ class EdgePhase(Phase):
             drawn = torch.rand(self.valid.shape, generator=self.generator, device=self.valid.device)
             mask = (drawn < keep).float() * self.valid
 
-            def run(part: Prompts, _: Rows, workspace: Workspace, mask: Tensor = mask) -> Tensor:
+            def run(part: Prompts, _: Rows, __: range, workspace: Workspace, mask: Tensor = mask) -> Tensor:
                 leaf = mask.clone().requires_grad_()
                 full = self.model.logits(part.tokens, part.last).log_softmax(-1)
                 loss = self._faithfulness(leaf, part, full, workspace) * (len(part) / len(batch))
                 return torch.autograd.grad(loss, leaf)[0]
 
             gradient = torch.zeros_like(mask)
-            for part, _ in parts(batch, self.micro_batch):
-                for _, found in self._in_lanes(part, run):
+            for part, _, _ in parts(batch, self.micro_batch):
+                for found in self._in_lanes(part, run):
                     gradient += found
             total += gradient.abs()
         return total
@@ -146,45 +147,54 @@ class EdgePhase(Phase):
             candidates=ids,
             workspace=workspace,
             recompute=self.recompute,
+            wanted=self._wanted,
         )
 
     def begin(self, step: int) -> None:
-        drawn = sample(self.logits.detach(), self.config.temperature, self.config.noise_at(step), self.generator)
+        logits = self.logits.detach()
+        drawn = sample(logits, self.config.temperature, self.config.noise_at(step), self.generator)
+        # What is decided is off, in the sample too; a full step tells whether it was decided rightly.
+        full = self.config.full_at(step)
+        self._open = self.valid if full else self.valid * (logits >= self.config.decided_below)
+        self._wanted = None if full else self._open > 0
         self._slope = drawn.slope
-        self._mask = drawn.hard * self.valid
+        self._mask = drawn.hard * self._open
         self._gradient = torch.zeros_like(self._mask)
         self._completeness_weight = self.config.completeness_at(step)
 
-    def _in_lanes(
-        self, batch: Prompts, run: Callable[[Prompts, Rows, Workspace], Result]
-    ) -> list[tuple[float, Result]]:
-        """`run` on parts of a batch side by side, each with a workspace of its own: (share of the batch, result)."""
+    def _in_lanes(self, batch: Prompts, run: Callable[[Prompts, Rows, range, Workspace], Result]) -> list[Result]:
+        """`run` on parts of a batch side by side, each with a workspace of its own."""
         lanes = list(zip(parts(batch, -(-len(batch) // self.lanes.n)), self.workspaces, strict=False))
-        found = self.lanes.map(lambda lane: run(*lane[0], lane[1]), lanes)
-        return [(len(part) / len(batch), result) for ((part, _), _), result in zip(lanes, found, strict=True)]
+        return self.lanes.map(lambda lane: run(*lane[0], lane[1]), lanes)
 
-    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
-        def run(part: Prompts, rows: Rows, workspace: Workspace) -> tuple[Losses, Tensor]:
+    def accumulate(
+        self, batch: Prompts, full_log_probs: Tensor | None, share: float, checked: Checked | None = None
+    ) -> Losses:
+        checked = checked or Checked(tuple(range(len(batch))), share)
+
+        def run(part: Prompts, rows: Rows, places: range, workspace: Workspace) -> tuple[Losses, Tensor]:
             known = None if full_log_probs is None else full_log_probs[rows]
-            return self._passes(part, known, share * len(part) / len(batch), workspace)
+            of_batch, mine = len(part) / len(batch), checked.within(places)
+            losses, gradient = self._passes(part, known, share * of_batch, mine, workspace)
+            return losses.scaled(of_batch, len(mine.places) / max(1, len(checked.places))), gradient
 
         losses = Losses.none(batch.tokens.device)
-        for of_batch, (found, gradient) in self._in_lanes(batch, run):
-            losses = losses + found.scaled(of_batch)
+        for found, gradient in self._in_lanes(batch, run):
+            losses = losses + found
             self._gradient += gradient
         return losses
 
     def _passes(
-        self, batch: Prompts, full_log_probs: Tensor | None, share: float, workspace: Workspace
+        self, batch: Prompts, full_log_probs: Tensor | None, share: float, checked: Checked, workspace: Workspace
     ) -> tuple[Losses, Tensor]:
-        """Kept and complement pass; the losses, and `share` of their gradients [R, P]."""
+        """Kept and complement pass; the losses, and their shares of the gradients [R, P]."""
         mask = self._mask.clone().requires_grad_()
         faithful = self._faithfulness(mask, batch, full_log_probs, workspace)
         (share * faithful).backward()
         complete = torch.zeros_like(faithful)
-        if self._completeness_weight > 0:
-            complete = self._completeness(mask, batch, workspace)
-            (share * self._completeness_weight * complete).backward()
+        if self._completeness_weight > 0 and checked.places:
+            complete = self._completeness(mask, checked.of(batch), workspace)
+            (checked.share * self._completeness_weight * complete).backward()
         assert mask.grad is not None
         return Losses(faithful.detach(), complete.detach()), mask.grad
 
@@ -195,8 +205,11 @@ class EdgePhase(Phase):
         (gradient,) = self.gradients()
         keep = self.logits.detach().sigmoid()
         sparsity = self.config.sparsity_at(step) / self.graph.n_edges
-        self.logits.grad = gradient * self._slope + (sparsity * keep * (1 - keep)) * self.valid
+        self.logits.grad = gradient * self._slope * self._open + (sparsity * keep * (1 - keep)) * self._open
+        before = self.logits.detach().clone()
         self.optimizer.step()
+        with torch.no_grad():  # what is decided would drift on with the optimizer's momentum
+            self.logits.copy_(torch.where(self._open < self.valid, before, self.logits))
         return float((keep * self.valid).sum()) / self.graph.n_edges
 
     def thresholded(self) -> Thresholded:

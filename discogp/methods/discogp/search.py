@@ -22,7 +22,7 @@ from discogp.engine.masks import unmasked_weights
 from discogp.evaluation.outcome import Evaluation
 from discogp.evaluation.scorer import Evaluator
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.phase import Phase, StepReport, Thresholded
+from discogp.methods.discogp.phase import Checked, Phase, StepReport, Thresholded
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.settings import settings_to_dict
@@ -32,6 +32,8 @@ from discogp.tasks import Prompts
 from discogp.terms import Searched
 
 _FULL_MODEL_BATCH = 32
+# A circuit that counts as smaller has at most this share of the edges or weights of the one before.
+_SMALLER = 0.99
 
 
 @dataclass
@@ -45,11 +47,7 @@ class _Best:
     def offer(
         self, thresholded: Thresholded, evaluation: Evaluation, density: float, search: SearchConfig, step: int
     ) -> None:
-        needed = search.target_accuracy * evaluation.full.accuracy
-        shortfall = max(0.0, needed - evaluation.circuit.accuracy) + max(
-            0.0, evaluation.complement.accuracy - search.target_complement
-        )
-        rank = (shortfall, density, evaluation.circuit.kl)
+        rank = (_shortfall(evaluation, search), density, evaluation.circuit.kl)
         if self.rank is None or rank < self.rank:
             self.rank, self.step, self.thresholded = rank, step, thresholded
 
@@ -62,6 +60,13 @@ class _Best:
         thresholded = state["candidate"]
         self.rank, self.step = state["rank"], state["step"]
         self.thresholded = None if thresholded is None else Thresholded(**thresholded)
+
+
+def _shortfall(evaluation: Evaluation, search: SearchConfig) -> float:
+    """By how much accuracy and complement together miss their targets, 0 if they meet them."""
+    needed = search.target_accuracy * evaluation.full.accuracy
+    missing = max(0.0, needed - evaluation.circuit.accuracy)
+    return missing + max(0.0, evaluation.complement.accuracy - search.target_complement)
 
 
 class _Order:
@@ -148,9 +153,12 @@ class Search:
             if self.cancelled():
                 return
             chosen = order.draw()
-            mine = self.processes.part(chosen)
+            places = self.processes.part(range(len(chosen)))
+            mine = [chosen[place] for place in places]
             known = None if self.full_log_probs is None else self.full_log_probs[self.train.rows_of(mine)]
-            report = phase.step(self.train.subset(mine), known, step, self.processes.add_up, of=len(chosen))
+            checked = Checked.of_batch(len(chosen), phase.config.completeness_share).within(places)
+            some = self.train.subset(mine)
+            report = phase.step(some, known, step, self.processes.add_up, of=len(chosen), checked=checked)
             self.done += 1
             validation = self._validate(phase, best) if step + 1 in evaluate_at else None
             elapsed, eta = self.clock.times(self.done)
@@ -166,6 +174,23 @@ class Search:
                 phase.name, self.done, self.clock.total, elapsed, eta, _losses(report), {phase.name: report.sparsity},
                 validation=validation, best_step=best.step or None,
             )  # fmt: skip
+            if validation is not None and self._settled(phase):
+                self.clock.total -= steps - step - 1
+                return
+
+    def _settled(self, phase: Phase) -> bool:
+        """Whether the targets have been met, and `patience` evaluations in a row have made nothing of it smaller.
+
+        Asked of the history alone, so that a search that is continued leaves where it would have left.
+        """
+        smallest, since = float("inf"), 0
+        for one in self.history:
+            if one["phase"] != phase.name:
+                continue
+            since += 1
+            if one["meets_targets"] and one["density"] < smallest * _SMALLER:
+                smallest, since = one["density"], 0
+        return smallest < float("inf") and 0 < self.config.patience <= since
 
     def _restore(self, phase: Phase, order: _Order, best: _Best) -> int:
         """Put a phase back to where it was saved, once. The step (from 0) to begin with."""
@@ -186,7 +211,8 @@ class Search:
         assert density is not None  # the weight phase's candidates have weight masks
         best.offer(thresholded, evaluation, density, self.config, self.done)
         figures = validation_figures(evaluation, density)
-        self.history.append({"phase": phase.name, "step": self.done, **figures})
+        met = _shortfall(evaluation, self.config) == 0
+        self.history.append({"phase": phase.name, "step": self.done, "meets_targets": met, **figures})
         return figures
 
     def _circuit(self, thresholded: Thresholded, step: int) -> Circuit:

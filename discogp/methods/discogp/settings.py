@@ -28,6 +28,9 @@ class PhaseConfig(Checked):
 
     steps: int = setting(150, "Optimiser steps, one batch each.", min=1, max=100_000)
     learning_rate: float = setting(0.3, "AdamW's step size on the mask logits.", min=1e-5, max=10.0)
+    learning_rate_end: float = setting(
+        1.0, "Share of the step size that is left at the end (linear in between).", min=0.0, max=1.0
+    )
     weight_decay: float = setting(0.0, "AdamW's decay of the mask logits.", min=0.0, max=1.0)
     initial_logit: float = setting(
         1.0, "Where mask logits start; the larger, the surer a mask is kept at first.", min=-10.0, max=20.0
@@ -52,6 +55,12 @@ class PhaseConfig(Checked):
     fall: float = setting(0.0, "Share of the steps, after the rise, over which λ_s falls.", min=0.0, max=1.0)
     completeness: float = setting(1.0, "λ_c, the weight of the completeness loss.", min=0.0, max=1e4)
     completeness_from: float = setting(0.0, "Share of the steps after which λ_c counts.", min=0.0, max=1.0)
+    completeness_share: float = setting(
+        1.0,
+        "Share of a batch's prompts that the completeness loss is taken on; a quarter gives circuits as complete.",
+        min=0.01,
+        max=1.0,
+    )
 
     def sparsity_at(self, step: int) -> float:
         """λ_s at a step (from 0): a rise, then a fall, both linear, then held."""
@@ -62,11 +71,38 @@ class PhaseConfig(Checked):
             return self.sparsity_peak + (self.sparsity_end - self.sparsity_peak) * (done - self.rise) / self.fall
         return self.sparsity_end if self.fall else self.sparsity_peak
 
+    def learning_rate_at(self, step: int) -> float:
+        done = step / max(self.steps - 1, 1)
+        return self.learning_rate * (1 + (self.learning_rate_end - 1) * done)
+
     def completeness_at(self, step: int) -> float:
         return self.completeness if step >= self.completeness_from * self.steps else 0.0
 
     def noise_at(self, step: int) -> float:
         return self.noise + (self.noise_end - self.noise) * step / max(self.steps - 1, 1)
+
+
+@dataclass(frozen=True)
+class EdgeConfig(PhaseConfig):
+    """The search over edges: which of them a step leaves alone."""
+
+    decided_below: float = setting(
+        -3.0,
+        "An edge whose mask logit is below this is decided: off, without a gradient and not moved, until the next full "
+        "step.",
+        min=-1e6,
+        max=0.0,
+    )
+    full_every: int = setting(
+        25,
+        "Every so many steps is a full one, in which decided edges are looked at as well. 1: every step is.",
+        min=1,
+        max=100_000,
+    )
+
+    def full_at(self, step: int) -> bool:
+        """Whether a step (from 0) looks at every edge."""
+        return step % self.full_every == 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +214,14 @@ class SearchConfig(Checked):
         max=1.0,
     )
     target_complement: float = setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
-    edges: PhaseConfig = field(default_factory=PhaseConfig, metadata={"help": "The search over edges."})
+    patience: int = setting(
+        4,
+        "A phase ends early once so many evaluations in a row have found nothing smaller that meets both targets. "
+        "0: all steps are taken.",
+        min=0,
+        max=1000,
+    )
+    edges: EdgeConfig = field(default_factory=EdgeConfig, metadata={"help": "The search over edges."})
     weights: WeightConfig = field(default_factory=WeightConfig, metadata={"help": "The search over weights."})
 
 
@@ -216,7 +259,7 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
 
 _SMALL = SearchConfig(
     batch_size=32,
-    edges=PhaseConfig(
+    edges=EdgeConfig(
         steps=150,
         learning_rate=0.2,
         initial_logit=0.7,
@@ -227,6 +270,7 @@ _SMALL = SearchConfig(
         sparsity_peak=150.0,
         sparsity_end=150.0,
         completeness=0.3,
+        completeness_share=0.25,
     ),
     weights=WeightConfig(
         steps=200,
@@ -245,7 +289,7 @@ _SMALL = SearchConfig(
 _DEEP = SearchConfig(
     batch_size=16,
     target_accuracy=0.97,
-    edges=PhaseConfig(
+    edges=EdgeConfig(
         steps=220,
         learning_rate=0.3,
         initial_logit=0.7,
@@ -257,6 +301,7 @@ _DEEP = SearchConfig(
         sparsity_end=200.0,
         rise=0.7,
         completeness=0.1,
+        completeness_share=0.25,
     ),
     weights=WeightConfig(
         steps=300,
@@ -282,7 +327,8 @@ def _paper(mask: Searched, seed: int) -> SearchConfig:
         objective="task",
         batch_size=32,
         evaluations=50,
-        edges=PhaseConfig(
+        patience=0,
+        edges=EdgeConfig(
             steps=800,
             temperature=1.0,
             sparsity_start=1.0,
@@ -290,6 +336,7 @@ def _paper(mask: Searched, seed: int) -> SearchConfig:
             sparsity_end=0.01,
             rise=0.2,
             fall=0.2,
+            full_every=1,
             **shared,
         ),
         weights=WeightConfig(

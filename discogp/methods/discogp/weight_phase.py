@@ -24,7 +24,7 @@ from discogp.engine.plain import plain_forward
 from discogp.evaluation.candidates import Candidates
 from discogp.methods.discogp.draws import UniformDraws
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss
-from discogp.methods.discogp.phase import Losses, Phase, Thresholded, adamw
+from discogp.methods.discogp.phase import Checked, Losses, Phase, Thresholded, adamw
 from discogp.methods.discogp.settings import SearchConfig
 from discogp.methods.discogp.weight_units import Covered, WeightUnits
 from discogp.tasks.encoded import Prompts
@@ -85,18 +85,22 @@ class WeightPhase(Phase):
         for covered, leaf in self._masked:
             torch.sub(covered.weight, leaf, out=leaf.detach())
 
-    def accumulate(self, batch: Prompts, full_log_probs: Tensor | None, share: float) -> Losses:
+    def accumulate(
+        self, batch: Prompts, full_log_probs: Tensor | None, share: float, checked: Checked | None = None
+    ) -> Losses:
+        checked = checked or Checked(tuple(range(len(batch))), share)
         logits = plain_forward(self._weights, batch.tokens, batch.last, recompute=self.recompute)
         faithful = faithfulness_loss(logits, full_log_probs, batch, self.objective)
         (share * faithful).backward()
         complete = torch.zeros_like(faithful)
-        if self._completeness > 0:
+        if self._completeness > 0 and checked.places:
             self._reverse()
-            logits = plain_forward(self._weights, batch.tokens, batch.last, recompute=self.recompute)
-            said = Candidates.of(logits, batch)
+            some = checked.of(batch)
+            logits = plain_forward(self._weights, some.tokens, some.last, recompute=self.recompute)
+            said = Candidates.of(logits, some)
             complete = completeness_loss(said.scores, said.correct, said.wrong)
             # Here a weight counts 1 − m times, so its gradient has the other sign.
-            (-share * self._completeness * complete).backward()
+            (-checked.share * self._completeness * complete).backward()
             self._reverse()
         return Losses(faithful.detach(), complete.detach())
 

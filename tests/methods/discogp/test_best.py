@@ -17,7 +17,7 @@ from discogp.evaluation.scorer import evaluate
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.phase import Thresholded
 from discogp.methods.discogp.search import _Best, _Order
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
@@ -76,7 +76,7 @@ def test_the_best_is_chosen_by_the_rule(offers: list[Offer], expected: int) -> N
 def test_a_search_returns_what_its_targets_ask_for(tmp_path: Path) -> None:
     model = load_model(build_tiny_gpt2(tmp_path, n_layer=2))
     data = random_data(model)
-    phase = PhaseConfig(steps=24, learning_rate=0.5, sparsity_peak=200.0)
+    phase = EdgeConfig(steps=24, learning_rate=0.5, sparsity_peak=200.0)
     densities = []
     for accuracy, complement in ((0.0, 1.0), (1.0, 1.0), (0.75, 0.25)):
         search = SearchConfig(
@@ -108,7 +108,7 @@ def test_the_edges_are_searched_on_the_best_weights_not_on_the_last(
     model = load_model(build_tiny_gpt2(tmp_path, n_layer=1))
     weights = WeightConfig(steps=6, learning_rate=0.5, sparsity_peak=300.0)
     search = SearchConfig(
-        mask="both", batch_size=4, evaluations=3, weights=weights, edges=PhaseConfig(steps=2, completeness=0.0)
+        mask="both", batch_size=4, evaluations=3, weights=weights, edges=EdgeConfig(steps=2, completeness=0.0)
     )
     offer = _Best.offer
 
@@ -173,6 +173,6 @@ def test_the_schedules_see_the_steps_of_their_phase(tmp_path: Path, monkeypatch:
 
         monkeypatch.setattr(kind, "begin", watched)
     model = load_model(build_tiny_gpt2(tmp_path, n_layer=1))
-    search = SearchConfig(mask="both", evaluations=1, weights=WeightConfig(steps=2), edges=PhaseConfig(steps=3))
+    search = SearchConfig(mask="both", evaluations=1, weights=WeightConfig(steps=2), edges=EdgeConfig(steps=3))
     list(discover(model, random_data(model), search))
     assert seen == [("weights", 0), ("weights", 1), ("edges", 0), ("edges", 1), ("edges", 2)]

@@ -16,14 +16,14 @@ from torch import Tensor
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.masks import apply_weight_masks, weight_fields
 from discogp.methods.discogp.edge_phase import EdgePhase
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
 from discogp.models.weights import ModelWeights
 from discogp.tasks import Example, Prompts
 from tests.slow_reference import slow_logits
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
 TAU, SPREAD, INITIAL, SPAN = 0.7, 1.0, 0.5, 2.0
-PHASE = PhaseConfig(
+PHASE = EdgeConfig(
     steps=11, learning_rate=0.2, weight_decay=0.05, initial_logit=INITIAL, initial_spread=SPREAD, temperature=TAU,
     noise=0.9, noise_end=0.3, sparsity_start=5.0, sparsity_peak=45.0, sparsity_end=20.0, rise=0.5, fall=0.3,
     completeness=0.6, completeness_from=0.3,

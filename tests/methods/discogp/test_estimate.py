@@ -13,7 +13,7 @@ from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.memory import available_mb
 from discogp.errors import ConfigError
 from discogp.methods.discogp.estimate import estimate, fitting, measured
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
@@ -56,12 +56,10 @@ def test_what_cannot_fit_is_refused_with_what_would(model: MaskedTransformer) ->
 
 def test_time_is_that_of_real_steps_and_leaves_the_model_alone(model: MaskedTransformer) -> None:
     data = random_data(model)
-    config = SearchConfig(batch_size=4, evaluations=1, edges=PhaseConfig(steps=10))
+    config = SearchConfig(batch_size=4, evaluations=1, edges=EdgeConfig(steps=10))
     before = model.weights.embed.clone()
     short = measured(model, data, config, estimate(model, data, config)).seconds
-    long = measured(
-        model, data, replace(config, edges=PhaseConfig(steps=10_000)), estimate(model, data, config)
-    ).seconds
+    long = measured(model, data, replace(config, edges=EdgeConfig(steps=10_000)), estimate(model, data, config)).seconds
     assert short is not None
     assert long is not None
     assert long > 20 * short > 0

@@ -12,12 +12,13 @@ from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.phase import Phase, StepReport
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.methods.discogp.settings import EdgeConfig, PhaseConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from tests.random_task import prompts_of, random_data
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
 PHASE = PhaseConfig(steps=4, learning_rate=0.05, initial_logit=1.0, attribution_span=2.0, completeness=0.7)
+EDGES = EdgeConfig(**asdict(PHASE))
 WEIGHTS = WeightConfig(**asdict(PHASE))
 
 
@@ -46,7 +47,7 @@ def one_step(
 def test_parts_add_up_to_the_batch(
     model: MaskedTransformer, kind: type[EdgePhase] | type[WeightPhase], objective: str, ablation: str
 ) -> None:
-    search = SearchConfig(objective=objective, ablation=ablation, edges=PHASE, weights=WEIGHTS)  # type: ignore[arg-type]
+    search = SearchConfig(objective=objective, ablation=ablation, edges=EDGES, weights=WEIGHTS)  # type: ignore[arg-type]
     whole, report, after = one_step(kind, model, search)
     assert max(float(g.abs().max()) for g in whole) > 1e-4, "nothing to compare"
     for size in (3, 1):  # 3 does not divide 10, so parts are of unequal size
@@ -66,7 +67,7 @@ def test_parts_of_several_processes_add_up_to_the_batch(
     model: MaskedTransformer, kind: type[EdgePhase] | type[WeightPhase]
 ) -> None:
     """Each process counts its part as a share of the whole batch; what `reduce` is given then adds up to it."""
-    search = SearchConfig(edges=PHASE, weights=WEIGHTS)
+    search = SearchConfig(edges=EDGES, weights=WEIGHTS)
     whole, _, _ = one_step(kind, model, search)
     batch = prompts_of(model, 10, 0)
     full = model.logits(batch.tokens, batch.last).log_softmax(-1)
@@ -90,7 +91,7 @@ def test_a_whole_search_in_parts_finds_the_same_circuit(model: MaskedTransformer
         mask=mask,
         batch_size=6,
         evaluations=2,
-        edges=PHASE,
+        edges=EDGES,
         weights=replace(WEIGHTS, steps=3),  # type: ignore[arg-type]
     )
     whole, parts = (
@@ -123,7 +124,7 @@ def test_bf16_searches_like_fp32_and_keeps_logits_in_fp32(model: MaskedTransform
     found, logits = [], []
     for precision in ("fp32", "bf16"):
         # Without attribution, so that both start from the same logits and draw the same masks.
-        edges = replace(PHASE, attribution_span=0.0, initial_logit=4.0)
+        edges = replace(EDGES, attribution_span=0.0, initial_logit=4.0)
         config = SearchConfig(mask=mask, batch_size=8, edges=edges, weights=WEIGHTS)
         kind = EdgePhase if mask == "edges" else WeightPhase
         phase = kind(model.in_precision(precision), prompts, config, torch.Generator().manual_seed(0))
@@ -138,7 +139,7 @@ def test_bf16_searches_like_fp32_and_keeps_logits_in_fp32(model: MaskedTransform
 
 
 def test_a_bf16_search_ends_with_a_circuit_scored_in_fp32(model: MaskedTransformer) -> None:
-    config = SearchConfig(mask="both", precision="bf16", batch_size=8, evaluations=2, edges=PHASE, weights=WEIGHTS)
+    config = SearchConfig(mask="both", precision="bf16", batch_size=8, evaluations=2, edges=EDGES, weights=WEIGHTS)
     *_, last = discover(model, random_data(model), config)
     assert last.circuit is not None
     assert model.weights.embed.dtype == torch.float32

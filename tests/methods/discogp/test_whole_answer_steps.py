@@ -15,7 +15,7 @@ from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.estimate import _edge_step, estimate
 from discogp.methods.discogp.phase import Phase, parts
 from discogp.methods.discogp.search import _full_log_probs
-from discogp.methods.discogp.settings import PhaseConfig, SearchConfig, WeightConfig
+from discogp.methods.discogp.settings import EdgeConfig, PhaseConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.random import RandomSettings
 from discogp.prompts.prepare import TaskData
@@ -24,6 +24,7 @@ from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 from tests.whole_answers import Logits, Slow, random_rows, said
 
 PHASE = PhaseConfig(steps=4, learning_rate=0.05, initial_logit=1.0, completeness=0.7, completeness_from=0.0)
+EDGES = EdgeConfig(**asdict(PHASE))
 STEP = 2
 N = 6
 
@@ -52,7 +53,7 @@ def test_edge_losses_and_mask_gradients_are_those_of_autograd(
 ) -> None:
     rows = random_rows(model, N, seed=5, equal=equal)
     train = Prompts.of(rows)
-    search = SearchConfig(objective=objective, ablation=ablation, edges=PHASE)  # type: ignore[arg-type]
+    search = SearchConfig(objective=objective, ablation=ablation, edges=EDGES)  # type: ignore[arg-type]
     phase = EdgePhase(model, train, search, torch.Generator().manual_seed(3))
     phase.begin(STEP)
     mask = phase._mask.clone().requires_grad_()
@@ -103,7 +104,7 @@ def test_parts_and_processes_add_up_to_the_batch(
 ) -> None:
     batch = Prompts.of(random_rows(model, 7, seed=6))
     full = None if objective == "task" else _full_log_probs(model, batch)
-    config = replace(PHASE, attribution_span=2.0)
+    config = replace(EDGES, attribution_span=2.0)
     search = SearchConfig(objective=objective, edges=config, weights=WeightConfig(**asdict(config)))  # type: ignore[arg-type]
 
     def step(size: int, chosen: list[int]) -> tuple[list[Tensor], Tensor]:
@@ -126,14 +127,14 @@ def test_parts_and_processes_add_up_to_the_batch(
 
 def test_parts_say_which_rows_are_theirs(model: MaskedTransformer) -> None:
     batch = Prompts.of(random_rows(model, 7, seed=6))
-    for part, rows in parts(batch, 3):
+    for part, rows, _ in parts(batch, 3):
         assert torch.equal(batch.tokens[rows][:, : part.tokens.shape[1]], part.tokens)
 
 
 def test_a_step_in_bf16_and_with_recomputing(model: MaskedTransformer) -> None:
     train = Prompts.of(random_rows(model, N, seed=5))
     full = _full_log_probs(model, train)
-    search = SearchConfig(objective="both", edges=PHASE, weights=WeightConfig(**asdict(PHASE)))
+    search = SearchConfig(objective="both", edges=EDGES, weights=WeightConfig(**asdict(PHASE)))
     found = {}
     for precision, recompute in (("fp32", False), ("fp32", True), ("bf16", False)):
         searched = model.in_precision(precision)  # type: ignore[arg-type]
@@ -152,7 +153,7 @@ def test_memory_is_counted_in_rows(model: MaskedTransformer) -> None:
     long = Prompts.of(rows)
     short = Prompts.of([replace(row, correct=[row.correct[0][:1]], wrong=[[0]]) for row in rows])
     assert long.n_rows > 2 * short.n_rows
-    config = SearchConfig(objective="task", batch_size=8, edges=PHASE)
+    config = SearchConfig(objective="task", batch_size=8, edges=EDGES)
     figures = []
     for prompts in (short, long):
         padded = replace(prompts, tokens=torch.nn.functional.pad(prompts.tokens, (0, 12 - prompts.tokens.shape[1])))

@@ -1,0 +1,83 @@
+"""A search ends once it has met its targets and no longer shrinks; continued, it ends where it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from discogp.discovery import discover
+from discogp.engine.masked_transformer import MaskedTransformer, load_model
+from discogp.methods.discogp.search import Search
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
+from tests.random_task import random_data
+from tests.tiny_models import build_tiny_gpt2
+
+SEARCH = SearchConfig(
+    batch_size=4,
+    evaluations=10,
+    checkpoint_every=1,
+    target_accuracy=0.0,
+    target_complement=1.0,
+    patience=2,
+    edges=EdgeConfig(steps=20, learning_rate=0.5, sparsity_start=300.0, sparsity_peak=300.0, completeness_share=0.5),
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
+    return load_model(build_tiny_gpt2(tmp_path_factory.mktemp("gpt2"), n_layer=2))
+
+
+def settled(history: Sequence[tuple[str, bool, float]], patience: int, phase: str = "edges") -> bool:
+    made = [{"phase": name, "meets_targets": met, "density": density} for name, met, density in history]
+    search: Any = SimpleNamespace(history=made, config=SimpleNamespace(patience=patience))
+    return Search._settled(search, SimpleNamespace(name=phase))  # type: ignore[arg-type]
+
+
+CASES = {
+    "too early": ([("edges", True, 0.1), ("edges", True, 0.1)], 2, False),
+    "as often as asked": ([("edges", True, 0.1), ("edges", True, 0.1), ("edges", False, 0.05)], 2, True),
+    "it shrinks": ([("edges", True, 0.3), ("edges", True, 0.2), ("edges", True, 0.1)], 1, False),
+    "by too little": ([("edges", True, 0.3), ("edges", True, 0.299)], 1, True),
+    "targets never met": ([("edges", False, 0.3)] * 9, 2, False),
+    "never": ([("edges", True, 0.3)] * 9, 0, False),
+    "another phase's": ([("weights", True, 0.01)] * 9 + [("edges", True, 0.3)], 2, False),
+}
+
+
+@pytest.mark.parametrize(("history", "patience", "expected"), CASES.values(), ids=CASES)
+def test_a_phase_has_settled(history: list[tuple[str, bool, float]], patience: int, expected: bool) -> None:
+    assert settled(history, patience) is expected
+
+
+def test_a_search_ends_early_and_says_how_many_steps_it_took(model: MaskedTransformer) -> None:
+    data = random_data(model)
+    events = list(discover(model, data, SEARCH))
+    taken = events[-1].step
+    assert taken < 20
+    assert events[-1].total_steps == taken
+    assert [event.step for event in events[:-1]] == list(range(1, taken + 1))
+    assert events[-1].circuit is not None
+    every = list(discover(model, data, replace(SEARCH, patience=0)))
+    assert every[-1].step == 20
+    for early, late in zip(events[:-1], every, strict=False):
+        assert early.losses == late.losses
+
+
+def test_a_continued_search_ends_where_it_would_have(model: MaskedTransformer, tmp_path: Path) -> None:
+    data, file = random_data(model), tmp_path / "search"
+    whole = list(discover(model, data, SEARCH))
+    for event in discover(model, data, SEARCH, checkpoint=file):
+        if event.step == whole[-1].step - 1:
+            break
+    rest = list(discover(model, data, SEARCH, checkpoint=file, resume=True))
+    assert rest[-1].step == rest[-1].total_steps == whole[-1].step
+    assert rest[-1].circuit is not None
+    assert whole[-1].circuit is not None
+    assert np.array_equal(rest[-1].circuit.edge_mask, whole[-1].circuit.edge_mask)
