@@ -9,7 +9,7 @@ from itertools import count
 
 from streamlit.components.v2 import component
 
-# Where two parts ask at once, the browser lets one of them through: so each asks again until there is an answer.
+# Where two parts ask in the same moment, the browser lets one of them through: so it asks again until it is answered.
 _JS = """
 export default function ({ data, setTriggerValue, parentElement }) {
   const ask = wait => {

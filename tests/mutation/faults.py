@@ -1063,8 +1063,8 @@ CIRCUITS = _of(
     ),
     (
         "graph.py",
-        "return (start, start + self.n_heads, start + 2 * self.n_heads)",
-        "return (start, start + 1, start + 2)",
+        "tuple(range(start + head, start + 3 * self.n_heads, self.n_heads))",
+        "tuple(range(start + head, start + head + 3))",
         "a head's own readers",
         _GRAPH,
     ),
