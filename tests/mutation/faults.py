@@ -338,7 +338,7 @@ METHOD = _of(
         "only the first prompts are checked",
         _DECIDED,
     ),
-    ("phase.py", "tuple(i - places.start for i in self.places", "tuple(i for i in self.places", "others", _DECIDED),
+    ("phase.py", "tuple(i - places[0] for i in self.places", "tuple(i for i in self.places", "others", _DECIDED),
     ("phase.py", "self.share * len(chosen) / max(1, len(self.places))", "self.share", "parts count as whole", _DECIDED),
     ("search.py", 'if one["phase"] != phase.name:', "if False:", "weights' evaluations count for edges", _LEAVING),
     (

@@ -27,7 +27,7 @@ from discogp.evaluation.scorer import mean_replacement
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss, task_cross_entropy
 from discogp.methods.discogp.phase import Checked, Losses, Phase, Rows, Thresholded, adamw, parts
 from discogp.methods.discogp.sampling import sample
-from discogp.methods.discogp.settings import SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
 from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation, Objective
 
@@ -42,6 +42,7 @@ class EdgePhase(Phase):
     """Mask logits [R, P] over edges, on weights that are held fixed."""
 
     name = "edges"
+    config: EdgeConfig
 
     def __init__(
         self,

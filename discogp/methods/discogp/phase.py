@@ -11,7 +11,7 @@ L = L_faithful + λ_c·L_complete + λ_s·L_sparse (arXiv 2407.03779, equations 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -80,9 +80,9 @@ class Checked:
         n = max(1, round(size * share)) if size else 0
         return cls(tuple(i * size // n for i in range(n)), 1.0)
 
-    def within(self, places: range) -> Checked:
-        """Those of them that stand at these places, as the places of a part that begins there."""
-        chosen = tuple(i - places.start for i in self.places if i in places)
+    def within(self, places: Sequence[int]) -> Checked:
+        """Those of them that stand at these places, one after the other, as the places of a part that begins there."""
+        chosen = tuple(i - places[0] for i in self.places if i in places)
         return Checked(chosen, self.share * len(chosen) / max(1, len(self.places)))
 
     def of(self, part: Prompts) -> Prompts:
