@@ -23,12 +23,12 @@ from app.explore.survey import Survey
 from app.explore.workbench import Workbench
 from app.jobs import Job, Jobs
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.measures import measures
 from discogp.errors import ConfigError
 from discogp.models.registry import find
 
 if TYPE_CHECKING:
     from discogp.engine.masked_transformer import MaskedTransformer
-    from discogp.evaluation.session import AblationSession
     from discogp.methods.base import Estimate
     from discogp.prompts.task_check import TaskCheck
     from discogp.runs import RunSettings
@@ -177,7 +177,7 @@ class Loader:
             self._workbenches.given_up.clear()
             libraries.release()
         from discogp.evaluation.session import AblationSession
-        from discogp.prompts.prepare import restore
+        from discogp.prompts.prepare import proven, restore
 
         name = circuit.provenance.get("model")
         if not isinstance(name, str):
@@ -185,7 +185,13 @@ class Loader:
         model = self._model(name)
         data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
-        complement = _saved_complement(circuit, session) or session.complement.metrics.to_json()
+        saved = _saved_figures(circuit) if proven(model, data, circuit.provenance) else None
+        if saved is None:
+            complement = session.complement.metrics.to_json()
+        else:
+            complement = saved["complement"]
+            session.full_on(1)  # a first click then finds what it builds on
+            session.circuit_on(1)
         libraries.settle()
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
@@ -193,7 +199,8 @@ class Loader:
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
         refiner = Refiner(session.refine, len(data.test))
         survey = Survey(session, lambda: refiner.busy)
-        return Workbench(model, session, data.test, " ".join(notes), survey, complement, refiner, data.bos)
+        note = " ".join(notes)
+        return Workbench(model, session, data.test, note, survey, complement, refiner, saved, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:
         """Loaded once, however many jobs ask for it at once."""
@@ -254,27 +261,18 @@ def loading_mb(model: str) -> float:
     return 3 * 2 * stored / 2**20 if stored else float("inf")  # stored in two bytes a number at the least
 
 
-def _saved_complement(circuit: Circuit, session: AblationSession) -> Mapping[str, Any] | None:
-    """The complement's figures as the circuit's file has them, if its other figures are those computed here and now.
+def _saved_figures(circuit: Circuit) -> Mapping[str, Mapping[str, Any]] | None:
+    """The figures of full model, circuit and complement in the circuit's file, if all of them are there.
 
-    A complement has nearly every edge: it takes longer than all else that stands between a visitor and a first click.
+    Computing them takes longer than all else that stands between a visitor and a first click.
     """
     saved = circuit.provenance.get("metrics")
     if not isinstance(saved, Mapping):
         return None
-    known = [saved.get(part) for part in ("full", "circuit", "complement")]
-    full, kept, complement = (dict(part) if isinstance(part, Mapping) else {} for part in known)
-    now = (session.full.metrics.to_json(), session.circuit.metrics.to_json())
-    same = all(_close(then, figures) for then, figures in zip((full, kept), now, strict=True))
-    return complement if same and set(complement) >= set(now[1]) else None
-
-
-def _close(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether all of today's figures are those of then, up to what another machine's rounding makes of them."""
-    return all(
-        isinstance(then.get(name), (int, float)) and abs(then[name] - value) <= 1e-3 * max(1.0, abs(value))
-        for name, value in now.items()
-    )
+    known = {part: saved.get(part) for part in ("full", "circuit", "complement")}
+    wanted = {measure.name for measure in measures()}
+    there = all(isinstance(of, Mapping) and wanted <= set(of) for of in known.values())
+    return known if there else None  # type: ignore[return-value]  # just checked
 
 
 def _check_key(model: str, task: str, options: Mapping[str, Any]) -> tuple[str, ...]:

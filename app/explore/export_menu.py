@@ -55,10 +55,8 @@ def measured(workbench: Future[Workbench] | None, off: frozenset[str]) -> Measur
         return None
     try:
         ready = workbench.result(timeout=_PATIENCE)
-        session = ready.session
         edited = ready.without(off).metrics.to_json() if off else None
     except Exception as error:  # whatever it is, the page tells it; the drawing does not need the model
         _log.info("an export goes out without figures: %s", error)
         return None
-    full, kept = (part.metrics.to_json() for part in (session.full, session.circuit))
-    return Measured(full, kept, ready.complement, edited=edited)
+    return Measured(ready.figures("full"), ready.figures("circuit"), ready.complement, edited=edited)

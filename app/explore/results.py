@@ -42,10 +42,10 @@ def rows(circuit: Circuit, workbench: Workbench, outcome: Outcome | None, n_off:
     Of some prompts only, that row has its standard errors, and its changes are from the circuit on the same prompts.
     """
     session, n = workbench.session, len(workbench.prompts)
-    kept = numbers(session.circuit.metrics)
-    found = _rows(circuit, numbers(session.full.metrics), kept, None, workbench.complement, n_off)
+    kept = numbers(workbench.figures("circuit"))
+    found = _rows(circuit, numbers(workbench.figures("full")), kept, None, workbench.complement, n_off)
     if outcome is not None:
-        before = kept if len(outcome) == n else numbers(session.circuit.first(len(outcome)).metrics)
+        before = kept if len(outcome) == n else numbers(session.circuit_on(len(outcome)).metrics)
         found[2] = replace(found[2], metrics=numbers(outcome.metrics), versus=before)
         if len(outcome) < n:
             off = f"{n_off} off · {len(outcome)} of {n} prompts"
@@ -77,7 +77,8 @@ def _rows(
 
 def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPrompt]:
     """Prompts whose likeliest token, or whose right-over-wrong verdict, differs from the circuit's; worst first."""
-    full, before = workbench.session.full, workbench.session.circuit.first(len(outcome))
+    session, n = workbench.session, len(outcome)
+    full, before = session.full_on(n), session.circuit_on(n)
     changed = np.flatnonzero(
         (outcome.top_token != before.top_token)
         | (outcome.correct != before.correct)
@@ -92,8 +93,7 @@ def changed_prompts(workbench: Workbench, outcome: Outcome) -> list[ChangedPromp
 
 def own_figures(workbench: Workbench, place: int, names: Iterable[str]) -> ChangedPrompt:
     """What one prompt says with the circuit and with the circuit without these."""
-    before, after = workbench.prompt(place, names)
-    return _changed_prompt(workbench, place, workbench.session.full.only(place), before, after)
+    return _changed_prompt(workbench, place, *workbench.prompt(place, names))
 
 
 def _changed_prompt(workbench: Workbench, place: int, full: Outcome, before: Outcome, after: Outcome) -> ChangedPrompt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.explore.refining import Refiner
 from app.explore.survey import Survey
@@ -30,6 +30,8 @@ class Workbench:
     complement: Mapping[str, Any]
     """The complement's figures by name."""
     refiner: Refiner
+    saved: Mapping[str, Mapping[str, Any]] | None = None
+    """The figures in the circuit's file by part, where its weights and prompts prove to be those that they are of."""
     bos: Bos = "auto"
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -37,8 +39,14 @@ class Workbench:
         """The circuit without these edges and nodes, on all prompts; what was asked before is remembered."""
         return self.refiner.settled(frozenset(names))
 
-    def prompt(self, place: int, names: Iterable[str]) -> tuple[Outcome, Outcome]:
-        """One prompt's own figures, of the circuit and of the circuit without these."""
+    def figures(self, part: Literal["full", "circuit"]) -> Mapping[str, Any]:
+        """Of full model or circuit on all prompts: those computed here, or until they are, those that were saved."""
+        if self.saved is None or self.session.known:
+            return (self.session.full if part == "full" else self.session.circuit).metrics.to_json()
+        return self.saved[part]
+
+    def prompt(self, place: int, names: Iterable[str]) -> tuple[Outcome, Outcome, Outcome]:
+        """One prompt's own figures, of the full model, the circuit and the circuit without these."""
         with self.lock:
             return self.session.of_prompt(place, names)
 

@@ -28,6 +28,11 @@ class Candidates:
     wrong: Int[Tensor, "b W"]
 
     @classmethod
+    def of_asked(cls, logits: Float[Tensor, "b K"], prompts: Prompts) -> Candidates:
+        """From the logits [b, K] of the ids of `asked_ids`. Differentiable."""
+        return cls(logits, *places(prompts))
+
+    @classmethod
     def of(cls, logits: Float[Tensor, "r V"], prompts: Prompts) -> Candidates:
         """From the logits [r, V] of the batch's rows. Differentiable."""
         if prompts.steps is None:
@@ -35,6 +40,16 @@ class Candidates:
         logits = logits.float()
         said = logits.gather(1, prompts.steps.ids.clamp_min(0)) - logits.logsumexp(1, keepdim=True)
         return cls(answer_scores(said, prompts.steps), *places(prompts))
+
+
+def asked_ids(prompts: Prompts) -> Int[Tensor, "b K"] | None:
+    """The token ids of all candidates side by side, as in `places`, where their logits alone make the scores.
+
+    None where answers are several tokens: a log-probability takes the whole vocabulary, a token's logit does not.
+    """
+    if prompts.steps is not None:
+        return None
+    return torch.cat([prompts.correct, prompts.wrong], 1).clamp_min(0)
 
 
 def places(prompts: Prompts) -> tuple[Int[Tensor, "b C"], Int[Tensor, "b W"]]:

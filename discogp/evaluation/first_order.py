@@ -21,7 +21,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.engine.lanes import Lanes
 from discogp.engine.masks import edge_matrix
 from discogp.engine.workspace import Workspace
-from discogp.evaluation.candidates import Candidates, along_right_answers
+from discogp.evaluation.candidates import Candidates, along_right_answers, asked_ids
 from discogp.evaluation.measures import kl_divergence, logit_difference
 from discogp.evaluation.scorer import Scorer
 from discogp.tasks.encoded import Prompts
@@ -72,12 +72,21 @@ def _gradient(
 ) -> Float[Tensor, "R P"]:
     """d(sum of the figure over a batch's prompts)/d mask."""
     replacement = scorer.replacement(batch.tokens, batch.counterfactual)
+    ids = asked_ids(batch) if of == "logit_diff" else None
     with torch.enable_grad():
         mask = kept.clone().requires_grad_()
         logits = scorer.model.masked(
-            batch.tokens, mask, last=batch.last, replacement=replacement, folded=scorer.folded, workspace=workspace
+            batch.tokens,
+            mask,
+            last=batch.last,
+            replacement=replacement,
+            folded=scorer.folded,
+            candidates=ids,
+            workspace=workspace,
+            wanted=kept > 0,
         )
-        figure(scorer, logits, batch, of).sum().backward()
+        said = figure(scorer, logits, batch, of) if ids is None else _difference(Candidates.of_asked(logits, batch))
+        said.sum().backward()
     assert mask.grad is not None
     return mask.grad
 
@@ -87,5 +96,8 @@ def figure(scorer: Scorer, logits: Float[Tensor, "r V"], batch: Prompts, of: Of)
     if of == "kl":
         full = scorer.model.logits(batch.tokens, batch.last).log_softmax(-1)
         return along_right_answers(kl_divergence(full, logits), batch)
-    found = Candidates.of(logits, batch)
+    return _difference(Candidates.of(logits, batch))
+
+
+def _difference(found: Candidates) -> Float[Tensor, "b"]:
     return logit_difference(found.scores, found.correct, found.wrong)

@@ -38,6 +38,7 @@ from discogp.evaluation.candidates import (
     greedy_is_right,
     likeliest_texts,
 )
+from discogp.evaluation.known import ByBatch, on_first
 from discogp.evaluation.measures import answers_right, kl_divergence, logit_difference
 from discogp.evaluation.outcome import Evaluation, Outcome
 from discogp.tasks.encoded import Prompts
@@ -94,16 +95,30 @@ class Scorer:
         self.workspace = like.workspace if like else Workspace()
         self.batch_size = evaluation_batch(model, prompts.tokens.shape[1])
         self.batches = like.batches if like else _batches(self.prompts, self.batch_size, first)
-        self.full_log_probs = (
-            like.full_log_probs
-            if like
-            else [model.logits(batch.tokens, batch.last).log_softmax(-1) for batch in self.batches]
-        )
+        self.full_log_probs: ByBatch[Tensor] = like.full_log_probs if like else self._full_log_probs()
+        self.full_parts: ByBatch[Outcome] = like.full_parts if like else self._full_parts()
         size = 4 * model.config.d_model * model.graph.n_sources * self.prompts.tokens.numel()
         self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
         self._replacements: dict[int, Replacement | None] = {}
         self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None
-        self.full = like.full if like else self.collect(iter(self.full_log_probs))
+
+    def _full_log_probs(self) -> ByBatch[Tensor]:
+        """The full model's log-probabilities [r, V] of each batch."""
+        model, batches = self.model, self.batches
+        return ByBatch(len(batches), lambda i: model.logits(batches[i].tokens, batches[i].last).log_softmax(-1))
+
+    def _full_parts(self) -> ByBatch[Outcome]:
+        batches, answers = self.batches, self.full_log_probs
+        return ByBatch(len(batches), lambda index: read(batches[index], answers[index], answers[index]))
+
+    @property
+    def full(self) -> Outcome:
+        """The model with every edge and weight."""
+        return self.full_on(len(self.prompts))
+
+    def full_on(self, n: int) -> Outcome:
+        """The same on the first `n` prompts, up to the end of their last batch."""
+        return on_first(self.full_parts, [len(batch) for batch in self.batches], n)
 
     def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
         """What the model does with these edges [E] only."""
@@ -156,33 +171,36 @@ class Scorer:
 
     def read(self, index: int, logits: Float[Tensor, "r V"]) -> Outcome:
         """What the logits [r, V] of one batch's rows amount to, on its prompts."""
-        batch, full = self.batches[index], self.full_log_probs[index]
-        further = FURTHER.values()
-        top, found = logits.argmax(-1), Candidates.of(logits, batch)
-        seen = as_one_token(logits, full, batch) if further else ()
-        values = (
-            answers_right(found.scores, found.correct, found.wrong),
-            top[: len(batch)],
-            greedy_is_right(top, batch),
-            logit_difference(found.scores, found.correct, found.wrong),
-            along_right_answers(kl_divergence(full, logits), batch),
-            *(measure.of(*seen) for measure in further if measure.of),
-        )
-        columns: list[NDArray[Any]] = [value.cpu().numpy() for value in values]
-        named = dict(zip((measure.name for measure in further), columns[5:], strict=True))
-        return Outcome(
-            *columns[:5], further=named, texts=() if batch.steps is None else tuple(likeliest_texts(top, batch))
-        )
+        return read(self.batches[index], logits, self.full_log_probs[index])
 
     def of_prompt(self, place: int) -> Scorer:
         """The same on one of the prompts alone; what is taken over all prompts, like a mean, stays theirs."""
         alone = copy(self)
         alone.prompts = self.prompts.subset([place])
         alone.batches, alone.workspace = [alone.prompts], Workspace()
-        alone.full_log_probs = [self.model.logits(alone.prompts.tokens, alone.prompts.last).log_softmax(-1)]
+        alone.full_log_probs = alone._full_log_probs()
+        alone.full_parts = alone._full_parts()
         alone._replacements = {}
-        alone.full = self.full.only(place)
         return alone
+
+
+@torch.no_grad()
+def read(batch: Prompts, logits: Float[Tensor, "r V"], full: Float[Tensor, "r V"]) -> Outcome:
+    """What the logits [r, V] of a batch's rows amount to; `full`: the full model's log-probabilities."""
+    further = FURTHER.values()
+    top, found = logits.argmax(-1), Candidates.of(logits, batch)
+    seen = as_one_token(logits, full, batch) if further else ()
+    values = (
+        answers_right(found.scores, found.correct, found.wrong),
+        top[: len(batch)],
+        greedy_is_right(top, batch),
+        logit_difference(found.scores, found.correct, found.wrong),
+        along_right_answers(kl_divergence(full, logits), batch),
+        *(measure.of(*seen) for measure in further if measure.of),
+    )
+    columns: list[NDArray[Any]] = [value.cpu().numpy() for value in values]
+    named = dict(zip((measure.name for measure in further), columns[5:], strict=True))
+    return Outcome(*columns[:5], further=named, texts=() if batch.steps is None else tuple(likeliest_texts(top, batch)))
 
 
 def _batches(prompts: Prompts, size: int, first: int | None) -> list[Prompts]:

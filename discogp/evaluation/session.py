@@ -21,6 +21,7 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import circuit_weights, edge_matrix
 from discogp.errors import GraphError
 from discogp.evaluation.first_order import FirstOrder, Of, first_order
+from discogp.evaluation.known import ByBatch, on_first
 from discogp.evaluation.minimality import Effect, Minimality, sample_order
 from discogp.evaluation.outcome import Outcome
 from discogp.evaluation.scorer import Evaluator, check_fits
@@ -67,16 +68,32 @@ class AblationSession:
         self._evaluator = Evaluator(model, prompts, circuit.ablation, first=FIRST)
         self._scorer = self._evaluator.scorer(circuit)
         self._toggler = Toggler(self._scorer, circuit.edge_mask)
+        self._sizes = [len(batch) for batch in self._scorer.batches]
+        toggler, mask = self._toggler, circuit.edge_mask
+        self._circuit_parts = ByBatch(len(self._sizes), lambda index: toggler.part(index, mask))
 
     @property
     def full(self) -> Outcome:
         """The model with every edge and weight."""
         return self._scorer.full
 
-    @cached_property
+    def full_on(self, n: int) -> Outcome:
+        """The same on the first `n` prompts, up to the end of their last batch: as far as `refine` has come."""
+        return self._scorer.full_on(n)
+
+    @property
     def circuit(self) -> Outcome:
         """The circuit alone."""
-        return self._toggler.outcome(self.base.edge_mask)
+        return self.circuit_on(len(self.prompts))
+
+    def circuit_on(self, n: int) -> Outcome:
+        """The same on the first `n` prompts, up to the end of their last batch."""
+        return on_first(self._circuit_parts, self._sizes, n)
+
+    @property
+    def known(self) -> bool:
+        """Whether full model and circuit have been computed on all prompts, so that asking for them costs nothing."""
+        return self._scorer.full_parts.complete and self._circuit_parts.complete
 
     @cached_property
     def complement(self) -> Outcome:
@@ -93,7 +110,7 @@ class AblationSession:
     def refine(self, names: Iterable[str] = (), cancelled: Callable[[], bool] | None = None) -> Iterator[Outcome]:
         """The same as it becomes known: on the first prompts (`FIRST`), on more, in the end on all of them.
 
-        Each outcome compares with that of the same prompts, `circuit.first(len(outcome))`. `cancelled` is asked before
+        Each outcome compares with that of the same prompts, `circuit_on(len(outcome))`. `cancelled` is asked before
         each batch; once it says so, nothing more comes. GraphError for an unknown name, before anything is computed.
         """
         return self._refine(self.base.without(names).edge_mask, cancelled or (lambda: False))
@@ -105,10 +122,11 @@ class AblationSession:
             known.append(part)
             yield Outcome.joined(known)
 
-    def of_prompt(self, place: int, names: Iterable[str] = ()) -> tuple[Outcome, Outcome]:
-        """One prompt's own figures, of the circuit and of the circuit without these: of a single prompt, so at once."""
+    def of_prompt(self, place: int, names: Iterable[str] = ()) -> tuple[Outcome, Outcome, Outcome]:
+        """One prompt's own figures, of the full model, the circuit and the circuit without these: so at once."""
         scorer = self._scorer.of_prompt(place)
-        return self.circuit.only(place), scorer.outcome(self.base.without(names).edge_mask)
+        masks = (self.base.edge_mask, self.base.without(names).edge_mask)
+        return (scorer.full, *(scorer.outcome(mask) for mask in masks))  # type: ignore[return-value]
 
     @torch.no_grad()
     def at_every_position(

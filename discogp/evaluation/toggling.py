@@ -74,16 +74,18 @@ class Toggler:
 
     def parts(self, edge_mask: NDArray[np.bool_]) -> Iterator[Outcome]:
         """The same batch by batch. Between two of them others may have their turn."""
-        sparse = self.scorer.runs_sparsely(edge_mask)
         for index in range(len(self.scorer.batches)):
-            with self._lock:
-                if sparse:
-                    run = self.scorer.runner(index).run(edge_mask, self._kept(index), self._workspace)
-                    logits = self.scorer.folded.unembed(run.final)
-                else:
-                    logits = self.scorer.dense_logits(index, edge_mask)
-                part = self.scorer.read(index, logits)
-            yield part
+            yield self.part(index, edge_mask)
+
+    def part(self, index: int, edge_mask: NDArray[np.bool_]) -> Outcome:
+        """The same of one batch."""
+        with self._lock:
+            if self.scorer.runs_sparsely(edge_mask):
+                run = self.scorer.runner(index).run(edge_mask, self._kept(index), self._workspace)
+                logits = self.scorer.folded.unembed(run.final)
+            else:
+                logits = self.scorer.dense_logits(index, edge_mask)
+            return self.scorer.read(index, logits)
 
     def leave_one_out(self, edges: Sequence[int], progress: Report | None = None) -> tuple[LeftOut, ...]:
         """The circuit without each of these edges in turn, in their order.

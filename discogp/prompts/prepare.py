@@ -126,10 +126,16 @@ def restore(model: MaskedTransformer, provenance: Mapping[str, Any]) -> TaskData
     if isinstance(wrong, Mapping) and set(wrong) == set(SPLIT_NAMES) and _same_weights(model, provenance):
         with suppress(TaskError):  # places that leave nothing are not those of these prompts
             data = asked(wrong)
-            if isinstance(provenance.get("prompts"), Mapping) and not _other_prompts(data, provenance):
+            if proven(model, data, provenance):
                 return data
     data = asked(None)
     return replace(data, notes=(*_other_weights(model, provenance), *_other_prompts(data, provenance), *data.notes))
+
+
+def proven(model: MaskedTransformer, data: TaskData, provenance: Mapping[str, Any]) -> bool:
+    """Whether weights and prompts prove, by their fingerprints, to be those that a circuit's saved figures are of."""
+    told = isinstance(provenance.get("prompts"), Mapping)
+    return told and _same_weights(model, provenance) and not _other_prompts(data, provenance)
 
 
 def _same_weights(model: MaskedTransformer, provenance: Mapping[str, Any]) -> bool:

@@ -109,7 +109,7 @@ def test_one_prompt_alone_says_what_it_says_among_all(model: MaskedTransformer, 
     asked = AblationSession(model, circuit, prompts)
     whole = asked.without(circuit.edges[:3])
     for place in (0, 7):
-        before, after = asked.of_prompt(place, circuit.edges[:3])
+        _, before, after = asked.of_prompt(place, circuit.edges[:3])
         same(before, asked.circuit.only(place))
         same(after, whole.only(place))
 

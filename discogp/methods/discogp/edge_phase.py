@@ -22,7 +22,7 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import apply_weight_masks, edge_matrix, edge_vector
 from discogp.engine.replacement import Replacement
 from discogp.engine.workspace import Workspace
-from discogp.evaluation.candidates import Candidates, places
+from discogp.evaluation.candidates import Candidates, asked_ids
 from discogp.evaluation.scorer import mean_replacement
 from discogp.methods.discogp.losses import completeness_loss, faithfulness_loss, task_cross_entropy
 from discogp.methods.discogp.phase import Checked, Losses, Phase, Rows, Thresholded, adamw, parts
@@ -129,11 +129,10 @@ class EdgePhase(Phase):
         return completeness_loss(said.scores, said.correct, said.wrong)
 
     def _candidates(self, mask: Tensor, folded: FoldedWeights, batch: Prompts, workspace: Workspace) -> Candidates:
-        """The candidates' scores alone. A log-probability takes the whole vocabulary, a token's logit does not."""
-        if batch.steps is not None:
-            return Candidates.of(self._logits(mask, folded, batch, workspace), batch)
-        ids = torch.cat([batch.correct, batch.wrong], 1).clamp_min(0)
-        return Candidates(self._logits(mask, folded, batch, workspace, ids), *places(batch))
+        """The candidates' scores alone."""
+        ids = asked_ids(batch)
+        logits = self._logits(mask, folded, batch, workspace, ids)
+        return Candidates.of(logits, batch) if ids is None else Candidates.of_asked(logits, batch)
 
     def _logits(
         self, mask: Tensor, folded: FoldedWeights, batch: Prompts, workspace: Workspace, ids: Tensor | None = None
