@@ -186,12 +186,11 @@ class Loader:
         data = restore(model, circuit.provenance)
         session = AblationSession(model, circuit, data.test)
         saved = _saved_figures(circuit) if proven(model, data, circuit.provenance) else None
+        n = len(data.test) if saved is None else 1  # of the first prompts a first click finds what it builds on
+        session.full_on(n)
+        session.circuit_on(n)
         if saved is None:
-            complement = session.complement.metrics.to_json()
-        else:
-            complement = saved["complement"]
-            session.full_on(1)  # a first click then finds what it builds on
-            session.circuit_on(1)
+            _ = session.complement  # so that no visitor's thread has to compute it
         libraries.settle()
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
@@ -200,7 +199,7 @@ class Loader:
         refiner = Refiner(session.refine, len(data.test))
         survey = Survey(session, lambda: refiner.busy)
         note = " ".join(notes)
-        return Workbench(model, session, data.test, note, survey, complement, refiner, saved, data.bos)
+        return Workbench(model, session, data.test, note, survey, refiner, saved, data.bos)
 
     def _model(self, name: str) -> MaskedTransformer:
         """Loaded once, however many jobs ask for it at once."""

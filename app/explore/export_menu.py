@@ -59,4 +59,4 @@ def measured(workbench: Future[Workbench] | None, off: frozenset[str]) -> Measur
     except Exception as error:  # whatever it is, the page tells it; the drawing does not need the model
         _log.info("an export goes out without figures: %s", error)
         return None
-    return Measured(ready.figures("full"), ready.figures("circuit"), ready.complement, edited=edited)
+    return Measured(ready.figures("full"), ready.figures("circuit"), ready.figures("complement"), edited=edited)

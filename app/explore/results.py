@@ -43,7 +43,7 @@ def rows(circuit: Circuit, workbench: Workbench, outcome: Outcome | None, n_off:
     """
     session, n = workbench.session, len(workbench.prompts)
     kept = numbers(workbench.figures("circuit"))
-    found = _rows(circuit, numbers(workbench.figures("full")), kept, None, workbench.complement, n_off)
+    found = _rows(circuit, numbers(workbench.figures("full")), kept, None, workbench.figures("complement"), n_off)
     if outcome is not None:
         before = kept if len(outcome) == n else numbers(session.circuit_on(len(outcome)).metrics)
         found[2] = replace(found[2], metrics=numbers(outcome.metrics), versus=before)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from discogp.evaluation.positions import Position
     from discogp.evaluation.session import AblationSession
 
+Part = Literal["full", "circuit", "complement"]
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -27,8 +29,6 @@ class Workbench:
     prompts: Any
     note: str
     survey: Survey
-    complement: Mapping[str, Any]
-    """The complement's figures by name."""
     refiner: Refiner
     saved: Mapping[str, Mapping[str, Any]] | None = None
     """The figures in the circuit's file by part, where its weights and prompts prove to be those that they are of."""
@@ -39,11 +39,20 @@ class Workbench:
         """The circuit without these edges and nodes, on all prompts; what was asked before is remembered."""
         return self.refiner.settled(frozenset(names))
 
-    def figures(self, part: Literal["full", "circuit"]) -> Mapping[str, Any]:
-        """Of full model or circuit on all prompts: those computed here, or until they are, those that were saved."""
-        if self.saved is None or self.session.known:
-            return (self.session.full if part == "full" else self.session.circuit).metrics.to_json()
-        return self.saved[part]
+    def figures(self, part: Part) -> Mapping[str, Any]:
+        """Of all prompts: those computed here, or until they are, those that were saved.
+
+        A complement has nearly every edge and takes longest: it is computed only where the other figures, once they
+        are known, are not those that were saved.
+        """
+        if self.saved is not None and (not self.session.known or (part == "complement" and self._as_saved)):
+            return self.saved[part]
+        return getattr(self.session, part).metrics.to_json()
+
+    @property
+    def _as_saved(self) -> bool:
+        assert self.saved is not None  # the caller's case
+        return all(_close(self.saved[part], self.figures(part)) for part in ("full", "circuit"))
 
     def prompt(self, place: int, names: Iterable[str]) -> tuple[Outcome, Outcome, Outcome]:
         """One prompt's own figures, of the full model, the circuit and the circuit without these."""
@@ -67,3 +76,11 @@ class Workbench:
     def words(self, tokens: Sequence[int]) -> str:
         tokenizer = self.model.tokenizer
         return " ".join(map(str, tokens)) if tokenizer is None else tokenizer.decode(list(tokens))
+
+
+def _close(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether all of today's figures are those of then, up to what another machine's rounding makes of them."""
+    return all(
+        isinstance(then.get(name), (int, float)) and abs(then[name] - value) <= 1e-3 * max(1.0, abs(value))
+        for name, value in now.items()
+    )

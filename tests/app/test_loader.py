@@ -26,14 +26,9 @@ def with_metrics(circuit: Circuit, **changed: float) -> Circuit:
     return replace(circuit, provenance={**circuit.provenance, "metrics": other})
 
 
-@pytest.mark.parametrize(
-    ("change", "computed"), [({}, False), ({"kl": 0.5}, True), ({"n": 7}, True), ({"accuracy": "0.9"}, True)]
-)
-def test_a_complement_is_computed_only_where_the_saved_figures_are_others(
-    monkeypatch: pytest.MonkeyPatch, change: dict[str, float], computed: bool
-) -> None:
-    circuit = load_circuit(assets() / "examples" / "mini-ioi-edges")
-    found = circuit.provenance["metrics"]["complement"]["accuracy"]
+@pytest.fixture
+def complements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for every complement that is computed."""
     asked: list[int] = []
     real = AblationSession.complement.func  # type: ignore[attr-defined]  # a cached property's function
 
@@ -42,9 +37,48 @@ def test_a_complement_is_computed_only_where_the_saved_figures_are_others(
         return real(session)
 
     monkeypatch.setattr(AblationSession, "complement", property(counted))
+    return asked
+
+
+EXAMPLE = assets() / "examples" / "mini-ioi-edges"
+
+
+def test_saved_figures_stand_until_all_are_computed_and_the_complement_where_they_agree(complements: list[int]) -> None:
+    circuit = load_circuit(EXAMPLE)
+    saved = circuit.provenance["metrics"]
+    workbench = Loader().workbench("key", circuit).result()
+    assert not workbench.session.known
+    assert workbench.figures("circuit") == saved["circuit"]
+    assert len(workbench.session.circuit) == len(workbench.session.full) == 256
+    assert workbench.session.known
+    assert workbench.figures("circuit")["kl"] == pytest.approx(saved["circuit"]["kl"], abs=1e-3)
+    assert workbench.figures("complement") == saved["complement"]
+    assert complements == []
+
+
+@pytest.mark.parametrize("change", [{"kl": 0.5}, {"n": 7}, {"accuracy": "0.9"}])
+def test_saved_figures_that_are_others_give_way_to_computed_ones(
+    complements: list[int], change: dict[str, float]
+) -> None:
+    circuit = load_circuit(EXAMPLE)
+    true = circuit.provenance["metrics"]
     workbench = Loader().workbench("key", with_metrics(circuit, **change)).result()
-    assert workbench.complement["accuracy"] == pytest.approx(found, abs=1e-3)
-    assert bool(asked) == computed
+    assert (workbench.session.full, workbench.session.circuit) is not None
+    assert workbench.figures("circuit")["kl"] == pytest.approx(true["circuit"]["kl"], abs=1e-3)
+    assert workbench.figures("complement")["kl"] == pytest.approx(true["complement"]["kl"], abs=1e-3)
+    assert complements
+
+
+@pytest.mark.parametrize("field", ["fingerprint", "prompts"])
+def test_nothing_saved_is_shown_of_other_weights_or_prompts(complements: list[int], field: str) -> None:
+    circuit = load_circuit(EXAMPLE)
+    other: dict[str, Any] = {"fingerprint": 1, "prompts": {"train": "", "validation": "", "test": ""}}
+    workbench = (
+        Loader().workbench("key", replace(circuit, provenance={**circuit.provenance, field: other[field]})).result()
+    )
+    assert workbench.saved is None
+    assert workbench.session.known
+    assert complements == [1]
 
 
 def test_a_model_asked_for_by_two_at_once_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
