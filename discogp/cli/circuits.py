@@ -105,6 +105,8 @@ def _minimality(options: argparse.Namespace) -> None:
 
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; it must be at least 1")
+    if options.sample_seed < 0:
+        raise ConfigError(f"--sample-seed is {options.sample_seed}; it must be at least 0")
     if options.sample is not None and options.sample < 1:
         raise ConfigError(f"--sample is {options.sample}; it must be at least 1, or be left out for all edges")
     model, circuit, data = _restored(options)
