@@ -25,6 +25,7 @@ from torch import Tensor
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.measures import FURTHER
 from discogp.engine.folded import FoldedWeights
+from discogp.engine.gathered_pass import READERS_AT_ONCE
 from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import circuit_weights, edge_matrix
 from discogp.engine.replacement import Replacement
@@ -61,7 +62,8 @@ def evaluation_bytes(model: MaskedTransformer, prompts: Prompts) -> int:
     complement, and the answers."""
     graph, length = model.graph, prompts.tokens.shape[1]
     batch = min(prompts.n_rows, max(evaluation_batch(model, length), prompts.most_rows(1)))
-    rows, element = 2 * graph.n_sources + graph.readers_per_layer + 2, model.weights.embed.element_size()
+    inputs = min(graph.n_readers, max(graph.readers_per_layer, READERS_AT_ONCE))
+    rows, element = 2 * graph.n_sources + inputs + 2, model.weights.embed.element_size()
     answers = 4 * model.config.d_vocab * (prompts.n_rows + 4 * batch)
     return element * rows * batch * length * model.config.d_model + answers
 
