@@ -75,10 +75,10 @@ class Checked:
     share: float
 
     @classmethod
-    def of_batch(cls, size: int, share: float) -> Checked:
-        """Evenly spaced through a batch, `share` of it, but never none."""
+    def of_batch(cls, size: int, share: float, of_all: float = 1.0) -> Checked:
+        """Evenly spaced through a batch, `share` of it, but never none; `of_all`: the batch's share of a larger one."""
         n = max(1, round(size * share)) if size else 0
-        return cls(tuple(i * size // n for i in range(n)), 1.0)
+        return cls(tuple(i * size // n for i in range(n)), of_all)
 
     def within(self, places: Sequence[int]) -> Checked:
         """Those of them that stand at these places, one after the other, as the places of a part that begins there."""
@@ -147,12 +147,13 @@ class Phase(ABC):
         """One optimiser step, `micro_batch` prompts at a time.
 
         With several processes, `batch` is this one's part of a batch of `of` prompts, `checked` what it holds of the
-        prompts chosen for the completeness loss, and `reduce` adds tensors up over all of them, in place.
+        prompts chosen for the completeness loss (by default as many of every part), and `reduce` adds tensors up over
+        all of them, in place.
         """
         self.begin(step)
         total = of or len(batch)
         if checked is None:
-            checked = Checked.of_batch(len(batch), self.config.completeness_share)
+            checked = Checked.of_batch(len(batch), self.config.completeness_share, len(batch) / total)
         losses = Losses.none(batch.tokens.device)
         for part, rows, places in parts(batch, self.micro_batch):
             share, mine = len(part) / total, checked.within(places)

@@ -104,8 +104,10 @@ def test_parts_and_processes_add_up_to_the_batch(
 ) -> None:
     batch = Prompts.of(random_rows(model, 7, seed=6))
     full = None if objective == "task" else _full_log_probs(model, batch)
-    config = replace(EDGES, attribution_span=2.0)
-    search = SearchConfig(objective=objective, edges=config, weights=WeightConfig(**asdict(config)))  # type: ignore[arg-type]
+    config = replace(PHASE, attribution_span=2.0)
+    search = SearchConfig(
+        objective=objective, edges=EdgeConfig(**asdict(config)), weights=WeightConfig(**asdict(config))
+    )  # type: ignore[arg-type]
 
     def step(size: int, chosen: list[int]) -> tuple[list[Tensor], Tensor]:
         phase: Phase = kind(model, batch, replace(search, micro_batch=size), torch.Generator().manual_seed(3))
