@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MOST_EDGES = 2_000  # sent to the browser; the graph's own slider says how many of them are drawn
 HEIGHT = 640
 _FIRST_FIGURES = 1.0  # seconds that a click waits for its first figures before the page says that there are none yet
-_SETTLING = 0.12  # and then for the rest, so that a quick model's figures are there at once
+_SETTLING = 0.12  # and then, if those came as quickly, for the rest: of a quick model all figures are there at once
 _LOOK_AGAIN = 0.25
 
 _log = logging.getLogger(__name__)
@@ -141,8 +142,10 @@ def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench)
     try:
         wanted = _wanted(ready, off)
         if wanted is not None:
+            began = time.monotonic()
             wanted.wait(_FIRST_FIGURES)
-            wanted.wait(_SETTLING, settled=True)
+            if time.monotonic() - began < _SETTLING:
+                wanted.wait(_SETTLING, settled=True)
             if wanted.error is not None:
                 raise wanted.error
     except Exception as error:

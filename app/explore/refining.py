@@ -8,6 +8,7 @@ threads.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from discogp.evaluation.outcome import Outcome
 
 _OUTCOMES = 64
+_BREATH = 0.15  # seconds after first figures that took as long: the page draws them before the cores are busy again
 _IDLE = 30.0  # seconds that a thread waits for the next click: PyTorch readies its own threads anew for each
 
 Names = frozenset[str]
@@ -122,10 +124,13 @@ class Refiner:
 
     def _work(self) -> None:
         while (one := self._next()) is not None:
+            first, began = one.outcome is None, time.monotonic()
             with clicks_first():
                 one.step()
             with self._lock:
                 self._under_way = None
+                if first and not one.over and time.monotonic() - began > _BREATH:
+                    self._changed.wait(_BREATH)
                 if one.outcome is not None and len(one.outcome) == self._n:
                     one.step()  # the end of the iterator: nothing is computed any more
                 if not one.over:

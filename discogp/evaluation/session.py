@@ -29,7 +29,7 @@ from discogp.evaluation.toggling import Report, Toggler
 from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
 
-FIRST = 32
+FIRST = 24
 """Prompts of the first figures of a click: enough to tell much from little, and soon there."""
 
 __all__ = ["AblationSession", "FirstOrder", "Minimality", "Outcome", "run_circuit"]
