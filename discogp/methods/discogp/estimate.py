@@ -148,7 +148,9 @@ def _edge_buffers(model: MaskedTransformer, rows: int, length: int, config: Sear
     """The masked pass's workspaces, which stay."""
     graph, wide = model.graph, model.graph.readers_per_layer
     inputs = wide if config.recompute else (graph.n_layers - 1) * wide + 2 * graph.n_heads
-    vectors = 3 * graph.n_sources + inputs + 2 * wide
+    # Two buffers of sources' gradients take turns: of those before the last layer, and before the one before it.
+    gradients = sum(graph.head_columns(max(0, graph.n_layers - back)).start for back in (1, 2))
+    vectors = graph.n_sources + gradients + inputs + 2 * wide
     return _element(model, config) * vectors * rows * length * model.config.d_model
 
 
