@@ -50,7 +50,7 @@ class GatheredPass(MaskedPass):
 
     def __init__(self, *args: Any, few: Tensor, off: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.few, self.off = few, off
+        self.off = off
         self.rows, self.columns = few.nonzero(as_tuple=True)
         self.weights = few[self.rows, self.columns]
         self.kind = index_type(max(self.graph.n_readers, self.graph.n_sources) * self.n)

@@ -117,9 +117,12 @@ class AblationSession:
 
     def _refine(self, edge_mask: NDArray[np.bool_], cancelled: Callable[[], bool]) -> Iterator[Outcome]:
         known: list[Outcome] = []
-        parts = self._toggler.parts(edge_mask)
-        while not cancelled() and (part := next(parts, None)) is not None:
-            known.append(part)
+        for index in range(len(self._sizes)):
+            if cancelled():
+                return
+            known.append(self._toggler.part(index, edge_mask))
+            # What it is compared with is then known too: whoever draws the figures need not wait for a turn.
+            _ = self._circuit_parts[index], self._scorer.full_parts[index]
             yield Outcome.joined(known)
 
     def of_prompt(self, place: int, names: Iterable[str] = ()) -> tuple[Outcome, Outcome, Outcome]:

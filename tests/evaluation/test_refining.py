@@ -52,7 +52,10 @@ def test_it_begins_with_the_first_prompts_and_ends_with_all(
     circuit, prompts = circuit_of(model, ablation, density), prompts_of(model, N, seed=1)
     asked = AblationSession(model, circuit, prompts)
     names = circuit.edges[2:4]
-    found = list(asked.refine(names))
+    found = []
+    for outcome in asked.refine(names):
+        found.append(outcome)
+        assert asked.known == (len(outcome) == N), "what figures are compared with is known as far as they are"
     assert [len(outcome) for outcome in found] == [4, 9, 11]
     monkeypatch.setattr(session, "FIRST", N)
     monkeypatch.setattr(scorer, "evaluation_batch", lambda *_: N)

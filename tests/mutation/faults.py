@@ -267,8 +267,8 @@ METHOD = _of(
     ("sampling.py", "soft.clamp_(1e-6, 1 - 1e-6).logit_()", "soft.logit_()", "a draw of 0 gives nan", _SAMPLING),
     (
         "edge_phase.py",
-        "(sparsity * keep * (1 - keep)) * self._open",
-        "(sparsity * keep) * self._open",
+        "gradient * self._slope + sparsity * keep * (1 - keep)",
+        "gradient * self._slope + sparsity * keep",
         "gradient of the expected density",
     ),
     (
@@ -312,11 +312,11 @@ METHOD = _of(
     ),
     ("edge_phase.py", "np.linspace(0, 1, len(scores))", "np.linspace(1, 0, len(scores))", "edges ranked upside down"),
     ("edge_phase.py", "edge_matrix(self.graph, ranks**3,", "edge_matrix(self.graph, ranks,", "r instead of r³"),
-    ("edge_phase.py", "gradient * self._slope * self._open +", "gradient * self._open +", "no slope"),
+    ("edge_phase.py", "(gradient * self._slope +", "(gradient +", "no slope"),
     (
         "edge_phase.py",
-        "gradient * self._slope * self._open +",
-        "gradient * self._slope +",
+        "keep * (1 - keep)) * self._open",
+        "keep * (1 - keep)) * self.valid",
         "moments of decided",
         _DECIDED,
     ),
@@ -641,7 +641,10 @@ EVALUATION = _of(
         "answers of the first batch",
         _REFINE,
     ),
-    ("session.py", "while not cancelled() and", "while", "work that cannot be ended", _REFINE),
+    ("session.py", "if cancelled():", "if False:", "work that cannot be ended", _REFINE),
+    ("session.py", "_ = self._circuit_parts[index], self._scorer.full_parts[index]", "pass", "waits", _REFINE),
+    ("known.py", "n -= size", "n -= 1", "more prompts than were asked for", "tests/evaluation/test_known.py"),
+    ("known.py", "if index not in self._made:", "if True:", "made anew", "tests/evaluation/test_known.py"),
     (
         "scorer.py",
         "range(first), range(first, len(prompts))",

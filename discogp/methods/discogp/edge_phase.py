@@ -205,7 +205,7 @@ class EdgePhase(Phase):
         (gradient,) = self.gradients()
         keep = self.logits.detach().sigmoid()
         sparsity = self.config.sparsity_at(step) / self.graph.n_edges
-        self.logits.grad = gradient * self._slope * self._open + (sparsity * keep * (1 - keep)) * self._open
+        self.logits.grad = (gradient * self._slope + sparsity * keep * (1 - keep)) * self._open
         before = self.logits.detach().clone()
         self.optimizer.step()
         with torch.no_grad():  # what is decided would drift on with the optimizer's momentum
