@@ -62,6 +62,7 @@ def expected(
 
 CASES = [
     ("zero", True, False, 140), ("resample", True, True, 1), ("zero", False, True, 1), ("resample", False, False, 140),
+    ("resample", True, True, 140), ("zero", False, True, 140),
 ]  # fmt: skip
 
 

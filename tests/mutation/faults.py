@@ -348,7 +348,7 @@ METHOD = _of(
         "one evaluation more",
         _LEAVING,
     ),
-    ("search.py", 'if one["meets_targets"] and', "if", "leaves on a circuit that fails", _LEAVING),
+    ("search.py", "return met and 0 <", "return 0 <", "leaves on a circuit that fails", _LEAVING),
     ("search.py", "smallest * _SMALLER", "smallest", "waits for every edge", _LEAVING),
     (
         "search.py",

@@ -179,18 +179,19 @@ class Search:
                 return
 
     def _settled(self, phase: Phase) -> bool:
-        """Whether the targets have been met, and `patience` evaluations in a row have made nothing of it smaller.
+        """Whether the targets have been met, and for `patience` evaluations in a row the circuit has not shrunk.
 
-        Asked of the history alone, so that a search that is continued leaves where it would have left.
+        One that shrinks and for a while misses the targets may meet them again: λ_s still rises then. Asked of the
+        history alone, so that a search that is continued leaves where it would have left.
         """
-        smallest, since = float("inf"), 0
+        smallest, since, met = float("inf"), 0, False
         for one in self.history:
             if one["phase"] != phase.name:
                 continue
-            since += 1
-            if one["meets_targets"] and one["density"] < smallest * _SMALLER:
+            since, met = since + 1, met or one["meets_targets"]
+            if one["density"] < smallest * _SMALLER:
                 smallest, since = one["density"], 0
-        return smallest < float("inf") and 0 < self.config.patience <= since
+        return met and 0 < self.config.patience <= since
 
     def _restore(self, phase: Phase, order: _Order, best: _Best) -> int:
         """Put a phase back to where it was saved, once. The step (from 0) to begin with."""

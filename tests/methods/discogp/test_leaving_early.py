@@ -42,7 +42,9 @@ def settled(history: Sequence[tuple[str, bool, float]], patience: int, phase: st
 
 CASES = {
     "too early": ([("edges", True, 0.1), ("edges", True, 0.1)], 2, False),
-    "as often as asked": ([("edges", True, 0.1), ("edges", True, 0.1), ("edges", False, 0.05)], 2, True),
+    "as often as asked": ([("edges", True, 0.1), ("edges", True, 0.1), ("edges", False, 0.1)], 2, True),
+    "it shrinks on, though it fails": ([("edges", True, 0.1), ("edges", True, 0.1), ("edges", False, 0.05)], 2, False),
+    "it has grown": ([("edges", True, 0.1), ("edges", True, 0.2), ("edges", False, 0.3)], 2, True),
     "it shrinks": ([("edges", True, 0.3), ("edges", True, 0.2), ("edges", True, 0.1)], 1, False),
     "by too little": ([("edges", True, 0.3), ("edges", True, 0.299)], 1, True),
     "targets never met": ([("edges", False, 0.3)] * 9, 2, False),
