@@ -102,6 +102,7 @@ class Scorer:
         size = 4 * model.config.d_model * model.graph.n_sources * self.prompts.tokens.numel()
         self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
         self._replacements: dict[int, Replacement | None] = {}
+        self._runners: dict[int, SparseRunner] = {}
         self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None
 
     def _full_log_probs(self) -> ByBatch[Tensor]:
@@ -133,10 +134,15 @@ class Scorer:
         return bool(edge_mask.mean() < _SPARSE_BELOW)
 
     def runner(self, index: int) -> SparseRunner:
-        """Runs circuits on one of the batches."""
+        """Runs circuits on one of the batches. Kept, since finding what its prompts share takes time at every click."""
+        if index in self._runners:
+            return self._runners[index]
         batch = self.batches[index]
         replacement = self._replacement(index, batch)
-        return SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
+        made = SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
+        if self.ablation != "resample" or self._keep_replacements:  # a runner holds its replacement
+            self._runners[index] = made
+        return made
 
     @torch.no_grad()
     def dense_logits(self, index: int, edge_mask: NDArray[np.bool_]) -> Float[Tensor, "r V"]:
@@ -182,7 +188,7 @@ class Scorer:
         alone.batches, alone.workspace = [alone.prompts], Workspace()
         alone.full_log_probs = alone._full_log_probs()
         alone.full_parts = alone._full_parts()
-        alone._replacements = {}
+        alone._replacements, alone._runners = {}, {}
         return alone
 
 
