@@ -1,7 +1,8 @@
 """A short search in a process of its own, which tells what it estimated and what it took: `-m tests.measured_search`.
 
-Argument: JSON of model, task, mask, batch, settings. Prints the estimate and the measured increase of the process's
-peak memory in MB.
+Argument: JSON of model, task, mask, batch, settings. The edges' masks are those of a search half way, which is when it
+takes most: its samples are too full to be gathered, and its circuit is sparse. Prints the estimate and the measured
+increase of the process's peak memory in MB; start it with `discogp.runs.launch.GIVES_BACK`, as a run's worker is.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main() -> None:
         evaluations=1,
         batch_size=wanted["batch"],
         micro_batch=wanted["batch"],
-        edges=replace(config.edges, steps=2),
+        edges=replace(config.edges, steps=2, initial_logit=-1.5, initial_spread=1.5, attribution_span=0.0),
         weights=replace(config.weights, steps=2),
         **wanted.get("settings", {}),
     )

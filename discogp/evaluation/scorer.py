@@ -57,13 +57,14 @@ def evaluation_batch(model: MaskedTransformer, length: int) -> int:
     return max(1, int(_BATCH_BYTES / (per_token * length)))
 
 
-def evaluation_bytes(model: MaskedTransformer, prompts: Prompts) -> int:
+def evaluation_bytes(model: MaskedTransformer, prompts: Prompts, all_edges: bool = False) -> int:
     """Memory of scoring circuits on a split: a dense run of the one and a sparse run of the other of circuit and
-    complement, and the answers."""
+    complement, and the answers. Where both have `all_edges`, two dense runs, one after the other."""
     graph, length = model.graph, prompts.tokens.shape[1]
     batch = min(prompts.n_rows, max(evaluation_batch(model, length), prompts.most_rows(1)))
-    inputs = min(graph.n_readers, max(graph.readers_per_layer, READERS_AT_ONCE))
-    rows, element = 2 * graph.n_sources + inputs + 2, model.weights.embed.element_size()
+    wide = (graph.n_layers - 1) * graph.readers_per_layer + 2 * graph.n_heads
+    inputs = min(wide, max(graph.readers_per_layer, READERS_AT_ONCE))
+    rows, element = (1 if all_edges else 2) * graph.n_sources + inputs + 2, model.weights.embed.element_size()
     answers = 4 * model.config.d_vocab * (prompts.n_rows + 4 * batch)
     return element * rows * batch * length * model.config.d_model + answers
 

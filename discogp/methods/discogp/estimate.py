@@ -164,8 +164,9 @@ def _edge_step(model: MaskedTransformer, rows: int, length: int, config: SearchC
 
 def _plain_step(model: MaskedTransformer, rows: int, length: int, config: SearchConfig, whole: bool) -> float:
     shape = model.config
-    blocks = 1 if config.recompute else shape.n_layers
-    kept = blocks * (_kept_by_a_block(shape) + 4 * shape.d_model) + shape.n_layers * shape.d_model
+    kept = shape.n_layers * _kept_by_a_block(shape)
+    if config.recompute:
+        kept = _kept_by_a_block(shape) + shape.n_layers * shape.d_model
     return _element(model, config) * rows * length * kept + _losses(shape, rows, whole)
 
 
@@ -183,4 +184,4 @@ def _losses(shape: ModelConfig, rows: int, whole: bool) -> float:
 def _evaluation(model: MaskedTransformer, data: TaskData, config: SearchConfig) -> float:
     """Circuit and complement, on the weights of each."""
     weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * model.weights.embed.element_size()
-    return evaluation_bytes(model, data.validation) + weights
+    return evaluation_bytes(model, data.validation, all_edges=config.mask == "weights") + weights
