@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 # With fewer prompts in a lane, reading the weights costs more than what is gained.
-_PROMPTS_PER_LANE = 8
+_PROMPTS_PER_LANE = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

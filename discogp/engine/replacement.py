@@ -27,6 +27,13 @@ class Replacement:
         chosen = self.sources[columns]
         return chosen.expand(-1, b, t, -1).reshape(chosen.shape[0], b * t, -1)
 
+    def on(self, rows: list[int], length: int) -> Replacement:
+        """The same on some of the rows [b] alone, and on so many positions."""
+        if self.uniform:
+            return self
+        tokens = None if self.tokens is None else self.tokens[rows, :length]
+        return Replacement(self.sources[:, rows, :length], tokens)
+
     def at(self, column: int, prefixes: Prefixes) -> Float[Tensor, "n D"]:
         """[n, D] replacements of one source at the different beginnings of a batch's prompts; [1, D] if all are one."""
         return self._at(self.sources[column], prefixes)

@@ -285,16 +285,17 @@ METHOD = _of(
     ),
     (
         "edge_phase.py",
-        "self._candidates(self.valid - mask, self.reversed, batch",
-        "self._candidates(self.valid - mask, self.kept, batch",
+        "_Side(some, self.reversed, replacement",
+        "_Side(some, self.kept, replacement",
         "complement of both on the kept weights",
     ),
     (
         "edge_phase.py",
-        "replacement=self._replacement(folded, batch),",
-        "replacement=self._replacement(self.kept, batch),",
+        "replacement = self._replacement(self.reversed, some)",
+        "replacement = self._replacement(self.kept, some)",
         "replacements of other weights",
     ),
+    ("edge_phase.py", "rows_of(checked.places)", "rows_of(range(len(some)))", "others' replacements", _DECIDED),
     ("edge_phase.py", "total += gradient.abs()", "total += gradient", "harmful edges start as the least sure"),
     ("edge_phase.py", "self.valid - mask,", "mask,", "the circuit in the complement's place"),
     (
@@ -326,8 +327,8 @@ METHOD = _of(
     ("edge_phase.py", "self._open < self.valid, before", "self._open > self.valid, before", "momentum", _DECIDED),
     (
         "edge_phase.py",
-        "complete = self._completeness(mask, checked.of(batch),",
-        "complete = self._completeness(mask, batch,",
+        "some = checked.of(kept.batch)",
+        "some = kept.batch",
         "the whole batch is checked",
         _DECIDED,
     ),
@@ -348,6 +349,14 @@ METHOD = _of(
         "one evaluation more",
         _LEAVING,
     ),
+    (
+        "search.py",
+        "<= phase.config.target_density > 0",
+        ">= phase.config.target_density > 0",
+        "leaves while large",
+        _LEAVING,
+    ),
+    ("search.py", 'if one["meets_targets"] and one["density"]', 'if one["density"]', "leaves on a failure", _LEAVING),
     ("search.py", "return met and 0 <", "return 0 <", "leaves on a circuit that fails", _LEAVING),
     ("search.py", "smallest * _SMALLER", "smallest", "waits for every edge", _LEAVING),
     (

@@ -9,6 +9,7 @@ fp32 whatever the model is. Source: arXiv 2407.03779, equations 3–8.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -36,6 +37,16 @@ _ATTRIBUTION_KEEP = (1.0, 0.97, 0.93, 0.88, 0.8)
 _ATTRIBUTION_PROMPTS = 16
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What a pass runs on: the circuit's weights or, on fewer prompts, the complement's."""
+
+    batch: Prompts
+    folded: FoldedWeights
+    replacement: Replacement | None
+    workspace: Workspace
 
 
 class EdgePhase(Phase):
@@ -100,7 +111,7 @@ class EdgePhase(Phase):
             def run(part: Prompts, _: Rows, __: range, workspace: Workspace, mask: Tensor = mask) -> Tensor:
                 leaf = mask.clone().requires_grad_()
                 full = self.model.logits(part.tokens, part.last).log_softmax(-1)
-                loss = self._faithfulness(leaf, part, full, workspace) * (len(part) / len(batch))
+                loss = self._faithfulness(leaf, self._kept_side(part, workspace), full) * (len(part) / len(batch))
                 return torch.autograd.grad(loss, leaf)[0]
 
             gradient = torch.zeros_like(mask)
@@ -115,40 +126,47 @@ class EdgePhase(Phase):
             return self.means[id(folded)]
         return self.model.replacement(self.ablation, batch.tokens, batch.counterfactual, folded=folded)
 
-    def _faithfulness(
-        self, mask: Tensor, batch: Prompts, full_log_probs: Tensor | None, workspace: Workspace
-    ) -> Tensor:
+    def _faithfulness(self, mask: Tensor, on: _Side, full_log_probs: Tensor | None) -> Tensor:
         if self.objective == "task":
-            said = self._candidates(mask, self.kept, batch, workspace)
+            said = self._candidates(mask, on)
             return task_cross_entropy(said.scores, said.correct, said.wrong)
-        logits = self._logits(mask, self.kept, batch, workspace)
-        return faithfulness_loss(logits, full_log_probs, batch, self.objective)
+        return faithfulness_loss(self._logits(mask, on), full_log_probs, on.batch, self.objective)
 
-    def _completeness(self, mask: Tensor, batch: Prompts, workspace: Workspace) -> Tensor:
-        said = self._candidates(self.valid - mask, self.reversed, batch, workspace)
+    def _completeness(self, mask: Tensor, on: _Side) -> Tensor:
+        said = self._candidates(self.valid - mask, on)
         return completeness_loss(said.scores, said.correct, said.wrong)
 
-    def _candidates(self, mask: Tensor, folded: FoldedWeights, batch: Prompts, workspace: Workspace) -> Candidates:
+    def _candidates(self, mask: Tensor, on: _Side) -> Candidates:
         """The candidates' scores alone."""
-        ids = asked_ids(batch)
-        logits = self._logits(mask, folded, batch, workspace, ids)
-        return Candidates.of(logits, batch) if ids is None else Candidates.of_asked(logits, batch)
+        ids = asked_ids(on.batch)
+        logits = self._logits(mask, on, ids)
+        return Candidates.of(logits, on.batch) if ids is None else Candidates.of_asked(logits, on.batch)
 
-    def _logits(
-        self, mask: Tensor, folded: FoldedWeights, batch: Prompts, workspace: Workspace, ids: Tensor | None = None
-    ) -> Tensor:
+    def _logits(self, mask: Tensor, on: _Side, ids: Tensor | None = None) -> Tensor:
         """[r, V] at every row's last position, or of the token ids [b, C] alone."""
         return self.model.masked(
-            batch.tokens,
+            on.batch.tokens,
             mask,
-            last=batch.last,
-            replacement=self._replacement(folded, batch),
-            folded=folded,
+            last=on.batch.last,
+            replacement=on.replacement,
+            folded=on.folded,
             candidates=ids,
-            workspace=workspace,
+            workspace=on.workspace,
             recompute=self.recompute,
             wanted=self._wanted,
         )
+
+    def _kept_side(self, batch: Prompts, workspace: Workspace) -> _Side:
+        return _Side(batch, self.kept, self._replacement(self.kept, batch), workspace)
+
+    def _reversed_side(self, kept: _Side, checked: Checked) -> _Side:
+        """The complement's, on the checked prompts of the batch."""
+        some = checked.of(kept.batch)
+        if self.reversed is self.kept and kept.replacement is not None:
+            replacement = kept.replacement.on(kept.batch.rows_of(checked.places), some.tokens.shape[1])
+        else:
+            replacement = self._replacement(self.reversed, some)
+        return _Side(some, self.reversed, replacement, kept.workspace)
 
     def begin(self, step: int) -> None:
         logits = self.logits.detach()
@@ -189,11 +207,12 @@ class EdgePhase(Phase):
     ) -> tuple[Losses, Tensor]:
         """Kept and complement pass; the losses, and their shares of the gradients [R, P]."""
         mask = self._mask.clone().requires_grad_()
-        faithful = self._faithfulness(mask, batch, full_log_probs, workspace)
+        kept = self._kept_side(batch, workspace)
+        faithful = self._faithfulness(mask, kept, full_log_probs)
         (share * faithful).backward()
         complete = torch.zeros_like(faithful)
         if self._completeness_weight > 0 and checked.places:
-            complete = self._completeness(mask, checked.of(batch), workspace)
+            complete = self._completeness(mask, self._reversed_side(kept, checked))
             (checked.share * self._completeness_weight * complete).backward()
         assert mask.grad is not None
         return Losses(faithful.detach(), complete.detach()), mask.grad

@@ -179,7 +179,8 @@ class Search:
                 return
 
     def _settled(self, phase: Phase) -> bool:
-        """Whether the targets have been met, and for `patience` evaluations in a row the circuit has not shrunk.
+        """Whether the targets have been met, by a circuit that is small enough or has not shrunk for `patience`
+        evaluations in a row.
 
         One that shrinks and for a while misses the targets may meet them again: λ_s still rises then. Asked of the
         history alone, so that a search that is continued leaves where it would have left.
@@ -188,6 +189,8 @@ class Search:
         for one in self.history:
             if one["phase"] != phase.name:
                 continue
+            if one["meets_targets"] and one["density"] <= phase.config.target_density > 0:
+                return True
             since, met = since + 1, met or one["meets_targets"]
             if one["density"] < smallest * _SMALLER:
                 smallest, since = one["density"], 0

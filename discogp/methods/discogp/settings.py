@@ -53,6 +53,13 @@ class PhaseConfig(Checked):
     sparsity_end: float = setting(100.0, "λ_s after its fall.", min=0.0, max=1e6)
     rise: float = setting(0.8, "Share of the steps over which λ_s rises (linearly).", min=0.0, max=1.0)
     fall: float = setting(0.0, "Share of the steps, after the rise, over which λ_s falls.", min=0.0, max=1.0)
+    target_density: float = setting(
+        0.0,
+        "The phase ends as soon as a circuit with at most this share of the edges or weights meets the targets. 0: it "
+        "goes on for sparser ones.",
+        min=0.0,
+        max=1.0,
+    )
     completeness: float = setting(1.0, "λ_c, the weight of the completeness loss.", min=0.0, max=1e4)
     completeness_from: float = setting(0.0, "Share of the steps after which λ_c counts.", min=0.0, max=1.0)
     completeness_share: float = setting(
@@ -239,7 +246,9 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
     """The settings of a preset for a model with that many edges. ConfigError for an unknown name.
 
     Deep models need other settings than small ones: there, edges near probability one half make every sample a
-    different broken model, so noise is scaled down and edges start from their attribution.
+    different broken model, so noise is scaled down and edges start from their attribution. A step over edges takes
+    half as many prompts as one over weights: the mask that is drawn varies more than the prompts do. A circuit small
+    enough to be looked at ends the search, except the thorough one.
     """
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}; allowed: {', '.join(PRESETS)}")
@@ -248,11 +257,13 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
     deep = n_edges > 50_000
     stretch = {"quick": 0.5, "balanced": 1.0, "thorough": 2.5}[name]
     base = _DEEP if deep else _SMALL
+    small_enough = 0.0 if name == "thorough" else base.edges.target_density
     return replace(
         base,
         mask=mask,
         seed=seed,
-        edges=replace(base.edges, steps=round(base.edges.steps * stretch)),
+        batch_size=8 if deep and mask == "edges" else base.batch_size,
+        edges=replace(base.edges, steps=round(base.edges.steps * stretch), target_density=small_enough),
         weights=replace(base.weights, steps=round(base.weights.steps * stretch)),
     )
 
@@ -290,8 +301,9 @@ _DEEP = SearchConfig(
     batch_size=16,
     target_accuracy=0.97,
     edges=EdgeConfig(
-        steps=220,
+        steps=200,
         learning_rate=0.3,
+        learning_rate_end=0.2,
         initial_logit=0.7,
         attribution_span=5.0,
         noise=0.3,
@@ -299,7 +311,8 @@ _DEEP = SearchConfig(
         sparsity_start=1.0,
         sparsity_peak=200.0,
         sparsity_end=200.0,
-        rise=0.7,
+        rise=0.5,
+        target_density=0.03,
         completeness=0.1,
         completeness_share=0.25,
     ),

@@ -15,6 +15,7 @@ from discogp.methods.discogp.phase import Checked, Phase
 from discogp.methods.discogp.settings import EdgeConfig, PhaseConfig, SearchConfig, WeightConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.tasks.encoded import Prompts
+from discogp.terms import Ablation
 from tests.methods.discogp.test_edge_step import Reference, by_hand, full_log_probs, prompts
 from tests.tiny_models import build_tiny_gpt2
 
@@ -95,9 +96,11 @@ def test_checked_prompts_are_spread_over_the_batch_and_shared_out_with_it() -> N
     assert Checked.of_batch(0, 0.25).places == ()
 
 
-@pytest.mark.parametrize("kind", [EdgePhase, WeightPhase])
+@pytest.mark.parametrize(
+    ("kind", "ablation"), [(WeightPhase, "zero"), (EdgePhase, "zero"), (EdgePhase, "mean"), (EdgePhase, "resample")]
+)
 def test_the_completeness_loss_is_that_of_the_checked_prompts_however_the_batch_is_shared_out(
-    model: MaskedTransformer, kind: type[EdgePhase] | type[WeightPhase]
+    model: MaskedTransformer, kind: type[EdgePhase] | type[WeightPhase], ablation: Ablation
 ) -> None:
     """The difference that λ_c makes to the gradient is that of a batch of the checked prompts alone."""
     train = prompts()
@@ -106,7 +109,8 @@ def test_the_completeness_loss_is_that_of_the_checked_prompts_however_the_batch_
 
     def gradient(batch: Prompts, settings: PhaseConfig, micro_batch: int = 0, parts: int = 1) -> tuple[Tensor, float]:
         edges = EdgeConfig(**vars(settings))
-        search = SearchConfig(edges=edges, weights=WeightConfig(**vars(settings)), micro_batch=micro_batch)
+        weights = WeightConfig(**vars(settings))
+        search = SearchConfig(edges=edges, weights=weights, micro_batch=micro_batch, ablation=ablation)
         total, said = None, 0.0
         for part in range(parts):
             phase: Phase = kind(model, train, search, torch.Generator().manual_seed(3))

@@ -34,10 +34,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
     return load_model(build_tiny_gpt2(tmp_path_factory.mktemp("gpt2"), n_layer=2))
 
 
-def settled(history: Sequence[tuple[str, bool, float]], patience: int, phase: str = "edges") -> bool:
+def settled(history: Sequence[tuple[str, bool, float]], patience: int, small_enough: float = 0.0) -> bool:
     made = [{"phase": name, "meets_targets": met, "density": density} for name, met, density in history]
     search: Any = SimpleNamespace(history=made, config=SimpleNamespace(patience=patience))
-    return Search._settled(search, SimpleNamespace(name=phase))  # type: ignore[arg-type]
+    phase: Any = SimpleNamespace(name="edges", config=EdgeConfig(target_density=small_enough))
+    return Search._settled(search, phase)
 
 
 CASES = {
@@ -56,6 +57,21 @@ CASES = {
 @pytest.mark.parametrize(("history", "patience", "expected"), CASES.values(), ids=CASES)
 def test_a_phase_has_settled(history: list[tuple[str, bool, float]], patience: int, expected: bool) -> None:
     assert settled(history, patience) is expected
+
+
+SMALL = {
+    "small enough": ([("edges", True, 0.03)], True),
+    "once was": ([("edges", True, 0.02), ("edges", False, 0.01)], True),
+    "still too large": ([("edges", True, 0.031)], False),
+    "small, but fails": ([("edges", True, 0.2), ("edges", False, 0.01)], False),
+    "another phase's": ([("weights", True, 0.01), ("edges", True, 0.2)], False),
+}
+
+
+@pytest.mark.parametrize(("history", "expected"), SMALL.values(), ids=SMALL)
+def test_a_phase_has_found_a_circuit_small_enough(history: list[tuple[str, bool, float]], expected: bool) -> None:
+    for patience in (0, 4):
+        assert settled(history, patience, small_enough=0.03) is expected
 
 
 def test_a_search_ends_early_and_says_how_many_steps_it_took(model: MaskedTransformer) -> None:
