@@ -12,7 +12,6 @@ summed over the tokens of a right answer, each predicted after the tokens before
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
@@ -57,16 +56,28 @@ def evaluation_batch(model: MaskedTransformer, length: int) -> int:
     return max(1, int(_BATCH_BYTES / (per_token * length)))
 
 
-def evaluation_bytes(model: MaskedTransformer, prompts: Prompts, all_edges: bool = False) -> int:
+def evaluation_bytes(
+    model: MaskedTransformer, prompts: Prompts, ablation: Ablation = "zero", all_edges: bool = False
+) -> int:
     """Memory of scoring circuits on a split: a dense run of the one and a sparse run of the other of circuit and
-    complement, and the answers. Where both have `all_edges`, two dense runs, one after the other."""
+    complement, the answers, and counterfactuals' outputs. Where both have `all_edges`, two dense runs in turn."""
     graph, length = model.graph, prompts.tokens.shape[1]
     batch = min(prompts.n_rows, max(evaluation_batch(model, length), prompts.most_rows(1)))
     wide = (graph.n_layers - 1) * graph.readers_per_layer + 2 * graph.n_heads
     inputs = min(wide, max(graph.readers_per_layer, READERS_AT_ONCE))
     rows, element = (1 if all_edges else 2) * graph.n_sources + inputs + 2, model.weights.embed.element_size()
     answers = 4 * model.config.d_vocab * (prompts.n_rows + 4 * batch)
-    return element * rows * batch * length * model.config.d_model + answers
+    other = 0
+    if ablation == "resample":
+        other = _replacement_bytes(model, prompts)
+        if other > _CACHED_REPLACEMENT_BYTES:
+            other = other * batch // prompts.n_rows
+    return element * rows * batch * length * model.config.d_model + answers + other
+
+
+def _replacement_bytes(model: MaskedTransformer, prompts: Prompts) -> int:
+    """What every source writes on a split's counterfactuals."""
+    return 4 * model.config.d_model * model.graph.n_sources * prompts.tokens.numel()
 
 
 class Scorer:
@@ -100,8 +111,7 @@ class Scorer:
         self.batches = like.batches if like else _batches(self.prompts, self.batch_size, first)
         self.full_log_probs: ByBatch[Tensor] = like.full_log_probs if like else self._full_log_probs()
         self.full_parts: ByBatch[Outcome] = like.full_parts if like else self._full_parts()
-        size = 4 * model.config.d_model * model.graph.n_sources * self.prompts.tokens.numel()
-        self._keep_replacements = size <= _CACHED_REPLACEMENT_BYTES
+        self._keep_replacements = _replacement_bytes(model, self.prompts) <= _CACHED_REPLACEMENT_BYTES
         self._replacements: dict[int, Replacement | None] = {}
         self._runners: dict[int, SparseRunner] = {}
         self._mean = mean_replacement(model, self.batches, self.folded) if ablation == "mean" else None
@@ -126,34 +136,53 @@ class Scorer:
 
     def outcome(self, edge_mask: NDArray[np.bool_]) -> Outcome:
         """What the model does with these edges [E] only."""
-        if self.runs_sparsely(edge_mask):
-            finals = (self.runner(i).run(edge_mask, workspace=self.workspace).final for i in range(len(self.batches)))
-            return self.collect(self.folded.unembed(final) for final in finals)
-        return self.collect(self.dense_logits(index, edge_mask) for index in range(len(self.batches)))
+        return self.outcomes(edge_mask)[0]
+
+    def outcomes(self, *edge_masks: NDArray[np.bool_]) -> list[Outcome]:
+        """The same of several sets of edges; what flows along the others is computed once for all of them."""
+        parts: list[list[Outcome]] = [[] for _ in edge_masks]
+        for index, batch in enumerate(self.batches):
+            replacement = self._replacement(index, batch)
+            for edge_mask, found in zip(edge_masks, parts, strict=True):
+                found.append(self.read(index, self._logits(index, edge_mask, replacement)))
+        return [Outcome.joined(found) for found in parts]
+
+    def _logits(
+        self, index: int, edge_mask: NDArray[np.bool_], replacement: Replacement | None
+    ) -> Float[Tensor, "r V"]:
+        if not self.runs_sparsely(edge_mask):
+            return self.dense_logits(index, edge_mask, replacement)
+        run = self.runner(index, replacement).run(edge_mask, workspace=self.workspace)
+        return self.folded.unembed(run.final)
 
     def runs_sparsely(self, edge_mask: NDArray[np.bool_]) -> bool:
         return bool(edge_mask.mean() < _SPARSE_BELOW)
 
-    def runner(self, index: int) -> SparseRunner:
-        """Runs circuits on one of the batches. Kept, since finding what its prompts share takes time at every click."""
+    def runner(self, index: int, replacement: Replacement | None = None) -> SparseRunner:
+        """Runs circuits on one of the batches. Kept, since finding what its prompts share takes time at every click.
+
+        `replacement`: the batch's, if it is at hand.
+        """
         if index in self._runners:
             return self._runners[index]
         batch = self.batches[index]
-        replacement = self._replacement(index, batch)
+        replacement = replacement or self._replacement(index, batch)
         made = SparseRunner(self.model.graph, self.folded, batch.tokens, batch.last, replacement)
         if self.ablation != "resample" or self._keep_replacements:  # a runner holds its replacement
             self._runners[index] = made
         return made
 
     @torch.no_grad()
-    def dense_logits(self, index: int, edge_mask: NDArray[np.bool_]) -> Float[Tensor, "r V"]:
+    def dense_logits(
+        self, index: int, edge_mask: NDArray[np.bool_], replacement: Replacement | None = None
+    ) -> Float[Tensor, "r V"]:
         """Logits [r, V] of one of the batches with these edges [E] only, whatever their number."""
         batch = self.batches[index]
         return self.model.masked(
             batch.tokens,
             edge_matrix(self.model.graph, edge_mask, self.model.device),
             last=batch.last,
-            replacement=self._replacement(index, batch),
+            replacement=replacement or self._replacement(index, batch),
             folded=self.folded,
             workspace=self.workspace,
         )
@@ -173,10 +202,6 @@ class Scorer:
                 return made
             self._replacements[index] = made
         return self._replacements[index]
-
-    def collect(self, all_logits: Iterator[Float[Tensor, "r V"]]) -> Outcome:
-        """The outcome that the logits [r, V] of every batch's rows in turn amount to."""
-        return Outcome.joined([self.read(index, logits) for index, logits in enumerate(all_logits)])
 
     def read(self, index: int, logits: Float[Tensor, "r V"]) -> Outcome:
         """What the logits [r, V] of one batch's rows amount to, on its prompts."""
@@ -259,10 +284,14 @@ class Evaluator:
         return self.scorer(complement).outcome(complement.edge_mask)
 
     def evaluate(self, circuit: Circuit) -> Evaluation:
+        if circuit.weight_masks is None:
+            of_circuit, of_complement = self.scorer(circuit).outcomes(circuit.edge_mask, circuit.complement().edge_mask)
+        else:
+            of_circuit, of_complement = self.scorer(circuit).outcome(circuit.edge_mask), self.complement(circuit)
         return Evaluation(
             full=self.base.full.metrics,
-            circuit=self.scorer(circuit).outcome(circuit.edge_mask).metrics,
-            complement=self.complement(circuit).metrics,
+            circuit=of_circuit.metrics,
+            complement=of_complement.metrics,
             edge_density=circuit.edge_density,
             weight_density=circuit.weight_density,
             n_edges=circuit.n_edges,

@@ -74,7 +74,7 @@ class Random(Method):
         prompts = data.validation
         rows = evaluation_batch(model, prompts.tokens.shape[1])
         batch = min(len(prompts), max(1, rows // prompts.most_rows(1)))
-        return Estimate({"evaluation": evaluation_bytes(model, prompts) / MB}, free, batch)
+        return Estimate({"evaluation": evaluation_bytes(model, prompts, config.ablation) / MB}, free, batch)
 
     def measured(self, model: MaskedTransformer, data: TaskData, config: RandomSettings, found: Estimate) -> Estimate:
         from discogp.evaluation.scorer import Evaluator

@@ -157,7 +157,9 @@ def _edge_buffers(model: MaskedTransformer, rows: int, length: int, config: Sear
 def _edge_step(model: MaskedTransformer, rows: int, length: int, config: SearchConfig, whole: bool) -> float:
     """What autograd keeps of every block, and counterfactuals' outputs."""
     shape, n = model.config, rows * length
-    other = model.graph.n_sources * shape.d_model if config.ablation == "resample" else 0
+    other = 0.0
+    if config.ablation == "resample":  # and a copy of those of the prompts that the complement is checked on
+        other = model.graph.n_sources * shape.d_model * (1 + config.edges.completeness_share)
     kept = _element(model, config) * n * (shape.n_layers * _kept_by_a_block(shape) + other)
     return kept + _losses(shape, rows, whole)
 
@@ -184,4 +186,4 @@ def _losses(shape: ModelConfig, rows: int, whole: bool) -> float:
 def _evaluation(model: MaskedTransformer, data: TaskData, config: SearchConfig) -> float:
     """Circuit and complement, on the weights of each."""
     weights = 0 if config.mask == "edges" else 2 * model.weights.n_maskable_params * model.weights.embed.element_size()
-    return evaluation_bytes(model, data.validation, all_edges=config.mask == "weights") + weights
+    return evaluation_bytes(model, data.validation, config.ablation, config.mask == "weights") + weights

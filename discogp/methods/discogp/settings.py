@@ -299,6 +299,7 @@ _SMALL = SearchConfig(
 
 _DEEP = SearchConfig(
     batch_size=16,
+    evaluations=14,
     target_accuracy=0.97,
     edges=EdgeConfig(
         steps=200,
@@ -311,7 +312,7 @@ _DEEP = SearchConfig(
         sparsity_start=1.0,
         sparsity_peak=200.0,
         sparsity_end=200.0,
-        rise=0.5,
+        rise=0.4,
         target_density=0.03,
         completeness=0.1,
         completeness_share=0.25,

@@ -27,11 +27,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("mask", ["edges", "weights"])
-def test_memory_is_within_15_percent_of_what_is_used(mask: str, recompute: bool) -> None:
-    wanted = {"model": "mini", "task": "ioi", "mask": mask, "batch": 256, "train": 256, "validation": 128}
-    wanted["settings"] = {"recompute": recompute}
+@pytest.mark.parametrize(
+    ("mask", "settings"),
+    [
+        ("edges", {}),
+        ("edges", {"recompute": True}),
+        ("edges", {"ablation": "resample"}),
+        ("weights", {}),
+        ("weights", {"recompute": True}),
+    ],
+)
+def test_memory_is_within_15_percent_of_what_is_used(mask: str, settings: dict[str, object]) -> None:
+    wanted: dict[str, object] = {"model": "mini", "task": "ioi", "mask": mask, "settings": settings}
+    wanted |= {"batch": 256, "train": 256, "validation": 128}
     command = [sys.executable, "-m", "tests.measured_search", json.dumps(wanted)]
     environment = {**os.environ, **GIVES_BACK}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
