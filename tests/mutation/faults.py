@@ -341,7 +341,22 @@ METHOD = _of(
     ),
     ("phase.py", "tuple(i - places[0] for i in self.places", "tuple(i for i in self.places", "others", _DECIDED),
     ("phase.py", "self.share * len(chosen) / max(1, len(self.places))", "self.share", "parts count as whole", _DECIDED),
-    ("search.py", 'if one["phase"] != phase.name:', "if False:", "weights' evaluations count for edges", _LEAVING),
+    (
+        "search.py",
+        'for one in self.history if one["phase"] == phase.name]',
+        "for one in self.history]",
+        "weights' evaluations count for edges",
+        _LEAVING,
+    ),
+    ("search.py", "since + risen", "since + 1", "leaves while λ_s rises", _LEAVING),
+    ("search.py", "density * math.exp(", "density + 0 * math.exp(", "the KL of a circuit does not count", _BEST),
+    (
+        "search.py",
+        "kl if kl < _LARGEST_KL else _LARGEST_KL",
+        "min(kl, _LARGEST_KL)",
+        "what is no number is the best",
+        _BEST,
+    ),
     (
         "search.py",
         "0 < self.config.patience <= since",
@@ -428,16 +443,9 @@ METHOD = _of(
     ),
     (
         "search.py",
-        "rank = (_shortfall(evaluation, search), density, evaluation.circuit.kl)",
-        "rank = (density, _shortfall(evaluation, search), evaluation.circuit.kl)",
+        "rank = (_shortfall(evaluation, search), density",
+        "rank = (0.0, density",
         "the sparsest, however bad",
-        _BEST,
-    ),
-    (
-        "search.py",
-        "rank = (_shortfall(evaluation, search), density, evaluation.circuit.kl)",
-        "rank = (_shortfall(evaluation, search), density, 0.0)",
-        "ties",
         _BEST,
     ),
     (

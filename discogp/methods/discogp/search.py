@@ -2,11 +2,12 @@
 
 Every so many steps the thresholded masks are scored on the validation split; the circuit that is returned is the
 sparsest of those that are faithful and complete enough, never simply the last, since accuracy swings while the density
-falls.
+falls. KL swings more: one that is sparser by a hair but says something else is passed over (`_Best`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,22 +33,27 @@ from discogp.tasks import Prompts
 from discogp.terms import Searched
 
 _FULL_MODEL_BATCH = 32
+_LARGEST_KL = 100.0  # nats; all above is as bad, what is not a number too, and its exponential is still one
 # A circuit that counts as smaller has at most this share of the edges or weights of the one before.
 _SMALLER = 0.99
 
 
 @dataclass
 class _Best:
-    """The best masks so far: least shortfall from the targets first, then least density."""
+    """The best masks so far: least shortfall from the targets first, then least density · e^KL.
 
-    rank: tuple[float, float, float] | None = None
+    So a tenth fewer edges make up for a tenth of a nat, whatever the density.
+    """
+
+    rank: tuple[float, float] | None = None
     step: int = 0
     thresholded: Thresholded | None = None
 
     def offer(
         self, thresholded: Thresholded, evaluation: Evaluation, density: float, search: SearchConfig, step: int
     ) -> None:
-        rank = (_shortfall(evaluation, search), density, evaluation.circuit.kl)
+        kl = evaluation.circuit.kl
+        rank = (_shortfall(evaluation, search), density * math.exp(kl if kl < _LARGEST_KL else _LARGEST_KL))
         if self.rank is None or rank < self.rank:
             self.rank, self.step, self.thresholded = rank, step, thresholded
 
@@ -182,16 +188,16 @@ class Search:
         """Whether the targets have been met, by a circuit that is small enough or has not shrunk for `patience`
         evaluations in a row.
 
-        One that shrinks and for a while misses the targets may meet them again: λ_s still rises then. Asked of the
-        history alone, so that a search that is continued leaves where it would have left.
+        While λ_s rises, one that rests may shrink again, and one that misses the targets may meet them again. Asked of
+        the history alone, so that a search that is continued leaves where it would have left.
         """
         smallest, since, met = float("inf"), 0, False
-        for one in self.history:
-            if one["phase"] != phase.name:
-                continue
+        mine = [one for one in self.history if one["phase"] == phase.name]
+        for n, one in enumerate(mine, 1):
             if one["meets_targets"] and one["density"] <= phase.config.target_density > 0:
                 return True
-            since, met = since + 1, met or one["meets_targets"]
+            risen = n > phase.config.rise * self.config.evaluations
+            since, met = since + risen, met or one["meets_targets"]
             if one["density"] < smallest * _SMALLER:
                 smallest, since = one["density"], 0
         return met and 0 < self.config.patience <= since

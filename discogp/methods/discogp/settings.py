@@ -223,8 +223,8 @@ class SearchConfig(Checked):
     target_complement: float = setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
     patience: int = setting(
         4,
-        "A phase ends early once both targets have been met and the circuit has not shrunk for so many evaluations in "
-        "a row. 0: all steps are taken.",
+        "A phase ends early once both targets have been met, λ_s has risen, and the circuit has not shrunk for so many "
+        "evaluations in a row. 0: all steps are taken.",
         min=0,
         max=1000,
     )

@@ -25,7 +25,7 @@ SEARCH = SearchConfig(
     target_accuracy=0.0,
     target_complement=1.0,
     patience=2,
-    edges=EdgeConfig(steps=20, learning_rate=0.5, sparsity_start=300.0, sparsity_peak=300.0, completeness_share=0.5),
+    edges=EdgeConfig(steps=20, learning_rate=0.5, sparsity_peak=300.0, rise=0.0, completeness_share=0.5),
 )
 
 
@@ -34,10 +34,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
     return load_model(build_tiny_gpt2(tmp_path_factory.mktemp("gpt2"), n_layer=2))
 
 
-def settled(history: Sequence[tuple[str, bool, float]], patience: int, small_enough: float = 0.0) -> bool:
+def settled(
+    history: Sequence[tuple[str, bool, float]], patience: int, small_enough: float = 0.0, rise: float = 0.0
+) -> bool:
     made = [{"phase": name, "meets_targets": met, "density": density} for name, met, density in history]
-    search: Any = SimpleNamespace(history=made, config=SimpleNamespace(patience=patience))
-    phase: Any = SimpleNamespace(name="edges", config=EdgeConfig(target_density=small_enough))
+    search: Any = SimpleNamespace(history=made, config=SearchConfig(patience=patience, evaluations=10))
+    phase: Any = SimpleNamespace(name="edges", config=EdgeConfig(target_density=small_enough, rise=rise))
     return Search._settled(search, phase)
 
 
@@ -57,6 +59,12 @@ CASES = {
 @pytest.mark.parametrize(("history", "patience", "expected"), CASES.values(), ids=CASES)
 def test_a_phase_has_settled(history: list[tuple[str, bool, float]], patience: int, expected: bool) -> None:
     assert settled(history, patience) is expected
+
+
+@pytest.mark.parametrize(("evaluations", "expected"), [(5, False), (6, False), (7, True)])
+def test_a_phase_does_not_settle_while_sparsity_is_still_being_pressed_harder(evaluations: int, expected: bool) -> None:
+    assert settled([("edges", True, 0.1)] * evaluations, 2, rise=0.5) is expected
+    assert settled([("weights", True, 0.1)] * 5 + [("edges", True, 0.1)] * evaluations, 2, rise=0.5) is expected
 
 
 SMALL = {
