@@ -65,7 +65,10 @@ def evaluation_bytes(
     batch = min(prompts.n_rows, max(evaluation_batch(model, length), prompts.most_rows(1)))
     wide = (graph.n_layers - 1) * graph.readers_per_layer + 2 * graph.n_heads
     inputs = min(wide, max(graph.readers_per_layer, READERS_AT_ONCE))
-    rows, element = (1 if all_edges else 2) * graph.n_sources + inputs + 2, model.weights.embed.element_size()
+    shape, element = model.config, model.weights.embed.element_size()
+    # What one block computes on the way, in residual streams.
+    block = (4 * shape.n_heads * shape.d_head + (3 if shape.gated else 2) * shape.d_mlp) // shape.d_model
+    rows = (1 if all_edges else 2) * graph.n_sources + inputs + block + 2
     answers = 4 * model.config.d_vocab * (prompts.n_rows + 4 * batch)
     other = 0
     if ablation == "resample":

@@ -69,13 +69,17 @@ def case(shape: str, batch: int | None, length: int | None, repeats: int, device
     size, positions = batch or SHAPES[shape].batch, length or SHAPES[shape].length
     _check_room(SHAPES[shape], size, positions, where)
     model = random_model(SHAPES[shape], where)
+    return Case(shape, model, random_prompts(model, size, positions))
+
+
+def random_prompts(model: MaskedTransformer, size: int, length: int) -> Prompts:
+    """Prompts and answers of random tokens, all of one length."""
     generator = torch.Generator().manual_seed(1)
-    tokens = torch.randint(0, model.config.d_vocab, (size, positions), generator=generator)
+    tokens = torch.randint(0, model.config.d_vocab, (size, length), generator=generator)
     answers = torch.randint(0, model.config.d_vocab, (size, 2), generator=generator)
-    lengths = torch.full((size,), positions)
+    lengths = torch.full((size,), length)
     examples = (Example("random tokens", None, (" right",), (" wrong",)),) * size
-    prompts = Prompts(tokens, lengths, None, answers[:, :1], answers[:, 1:], examples).to(model.device)
-    return Case(shape, model, prompts)
+    return Prompts(tokens, lengths, None, answers[:, :1], answers[:, 1:], examples).to(model.device)
 
 
 def _check_room(shape: Shape, batch: int, length: int, device: torch.device) -> None:

@@ -33,7 +33,7 @@ from discogp.tasks import Prompts
 from discogp.terms import Searched
 
 _FULL_MODEL_BATCH = 32
-_LARGEST_KL = 100.0  # nats; all above is as bad, what is not a number too, and its exponential is still one
+_LARGEST_KL = 100.0  # nats; more is no worse, nor is what is no number
 # A circuit that counts as smaller has at most this share of the edges or weights of the one before.
 _SMALLER = 0.99
 

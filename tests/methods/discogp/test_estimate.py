@@ -39,12 +39,31 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
 )
 def test_memory_is_within_15_percent_of_what_is_used(mask: str, settings: dict[str, object]) -> None:
     wanted: dict[str, object] = {"model": "mini", "task": "ioi", "mask": mask, "settings": settings}
-    wanted |= {"batch": 256, "train": 256, "validation": 128}
+    told = told_and_measured(wanted | {"batch": 256, "train": 256, "validation": 128})
+    assert told["memory_mb"] == pytest.approx(told["measured_mb"], rel=0.15)
+
+
+# Llama-3.1-8B with an eighth of every dimension.
+_SMALL_LLAMA = {
+    "n_layers": 4, "n_heads": 4, "n_kv_heads": 1, "d_model": 512, "d_mlp": 1792, "d_vocab": 16_032, "batch": 64
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_is_as_told_where_a_model_is_large(precision: str) -> None:
+    settings = {"recompute": True, "precision": precision}
+    wanted = {"shape": _SMALL_LLAMA, "length": 32, "mask": "edges", "settings": settings}
+    told = told_and_measured(wanted | {"batch": 64, "train": 64, "validation": 64})
+    assert told["memory_mb"] == pytest.approx(told["measured_mb"], rel=0.15)
+
+
+def told_and_measured(wanted: dict[str, object]) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.measured_search", json.dumps(wanted)]
     environment = {**os.environ, **GIVES_BACK}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["memory_mb"] == pytest.approx(told["measured_mb"], rel=0.15)
+    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def test_the_largest_micro_batch_that_fits_is_taken(model: MaskedTransformer) -> None:
