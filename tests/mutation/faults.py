@@ -352,8 +352,8 @@ METHOD = _of(
     ("search.py", "density * math.exp(", "density + 0 * math.exp(", "the KL of a circuit does not count", _BEST),
     (
         "search.py",
-        "kl if kl < _LARGEST_KL else _LARGEST_KL",
-        "min(kl, _LARGEST_KL)",
+        "evaluation.circuit.kl < _LARGEST_KL else",
+        "True else",
         "what is no number is the best",
         _BEST,
     ),
@@ -443,8 +443,8 @@ METHOD = _of(
     ),
     (
         "search.py",
-        "rank = (_shortfall(evaluation, search), density",
-        "rank = (0.0, density",
+        "rank = (_shortfall(evaluation, search), size",
+        "rank = (0.0, size",
         "the sparsest, however bad",
         _BEST,
     ),

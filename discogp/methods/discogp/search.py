@@ -42,18 +42,20 @@ _SMALLER = 0.99
 class _Best:
     """The best masks so far: least shortfall from the targets first, then least density · e^KL.
 
-    So a tenth fewer edges make up for a tenth of a nat, whatever the density.
+    So a tenth fewer edges make up for a tenth of a nat, whatever the density. Of a search for the task alone, which
+    lets KL grow, the density counts, and KL between equals.
     """
 
-    rank: tuple[float, float] | None = None
+    rank: tuple[float, float, float] | None = None
     step: int = 0
     thresholded: Thresholded | None = None
 
     def offer(
         self, thresholded: Thresholded, evaluation: Evaluation, density: float, search: SearchConfig, step: int
     ) -> None:
-        kl = evaluation.circuit.kl
-        rank = (_shortfall(evaluation, search), density * math.exp(kl if kl < _LARGEST_KL else _LARGEST_KL))
+        kl = evaluation.circuit.kl if evaluation.circuit.kl < _LARGEST_KL else _LARGEST_KL
+        size = density if search.objective == "task" else density * math.exp(kl)
+        rank = (_shortfall(evaluation, search), size, kl)
         if self.rank is None or rank < self.rank:
             self.rank, self.step, self.thresholded = rank, step, thresholded
 

@@ -82,6 +82,14 @@ def test_the_best_is_chosen_by_the_rule(offers: list[Offer], expected: int) -> N
     assert best.step == expected + 1
 
 
+def test_the_best_of_a_search_for_the_task_alone_is_the_sparsest_whatever_its_divergence() -> None:
+    search, best = replace(SEARCH, objective="task"), _Best()
+    offers = [Offer(0.25, 0.25, 0.5, 0.1), Offer(0.25, 0.25, 0.49, 9.0), Offer(0.25, 0.25, 0.49, 5.0)]
+    for step, offer in enumerate(offers, start=1):
+        best.offer(Thresholded(np.zeros(1, dtype=bool), None, None), evaluation(offer), offer.density, search, step)
+    assert best.step == 3
+
+
 def test_a_search_returns_what_its_targets_ask_for(tmp_path: Path) -> None:
     model = load_model(build_tiny_gpt2(tmp_path, n_layer=2))
     data = random_data(model)
