@@ -448,6 +448,7 @@ METHOD = _of(
         "the sparsest, however bad",
         _BEST,
     ),
+    ("search.py", "search), size, kl)", "search), size, 0.0)", "ties", _BEST),
     (
         "search.py",
         "needed = search.target_accuracy * evaluation.full.accuracy",
@@ -662,6 +663,7 @@ EVALUATION = _of(
     ("session.py", "_ = self._circuit_parts[index], self._scorer.full_parts[index]", "pass", "waits", _REFINE),
     ("known.py", "n -= size", "n -= 1", "more prompts than were asked for", "tests/evaluation/test_known.py"),
     ("known.py", "if index not in self._made:", "if True:", "made anew", "tests/evaluation/test_known.py"),
+    ("scorer.py", "alone._replacements, alone._runners = {}, {}", "alone._replacements = {}", "others' runs"),
     (
         "scorer.py",
         "range(first), range(first, len(prompts))",

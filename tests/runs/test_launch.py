@@ -43,6 +43,22 @@ def test_cancel_stops_even_a_deaf_process_at_once(store, sleeper):
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("own", [None, "65536"])
+def test_a_worker_gives_back_what_it_has_freed_unless_its_user_says_otherwise(store, sleeper, monkeypatch, own):
+    environments = []
+
+    def started(command, env, **rest):
+        environments.append(env)
+        return sleeper
+
+    monkeypatch.setattr(launch.subprocess, "Popen", started)
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    if own is not None:
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", own)
+    launch.start(store, store.create(SETTINGS))
+    assert [env["MALLOC_MMAP_THRESHOLD_"] for env in environments] == [own or "1048576"]
+
+
 def test_a_living_run_stays(store, sleeper):
     run = store.create(SETTINGS)
     store.write_process(run.id, sleeper.pid, launch.start_ticks(sleeper.pid))

@@ -216,7 +216,8 @@ class SearchConfig(Checked):
     )
     target_accuracy: float = setting(
         0.985,
-        "The sparsest circuit with this share of the full model's validation accuracy is chosen.",
+        "Circuits with this share of the full model's validation accuracy are chosen from: the one of least "
+        "density · e^KL or, with objective=task, of least density.",
         min=0.0,
         max=1.0,
     )

@@ -114,6 +114,7 @@ def test_a_search_returns_what_its_targets_ask_for(tmp_path: Path) -> None:
         assert last.best_step == last.circuit.provenance["step"] == chosen["step"]
         assert last.circuit.edge_density == chosen["density"]
         densities.append(chosen["density"])
+    assert densities[0] == min(figures["density"] for figures in scored)
     assert densities[2] > densities[0], "targets cost edges here, else this tells nothing"
 
 

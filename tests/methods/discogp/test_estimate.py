@@ -9,13 +9,17 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.memory import available_mb
 from discogp.errors import ConfigError
 from discogp.methods.discogp.estimate import estimate, fitting, measured
-from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, preset
+from discogp.prompts.prepare import TaskData
 from discogp.runs.launch import GIVES_BACK
+from discogp.speed.shapes import Shape, _llama
+from discogp.tasks import Example, Prompts
 from tests.places import ROOT
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
@@ -56,6 +60,22 @@ def test_memory_is_as_told_where_a_model_is_large(precision: str) -> None:
     wanted = {"shape": _SMALL_LLAMA, "length": 32, "mask": "edges", "settings": settings}
     told = told_and_measured(wanted | {"batch": 64, "train": 64, "validation": 64})
     assert told["memory_mb"] == pytest.approx(told["measured_mb"], rel=0.15)
+
+
+def test_the_shape_of_llama_8b_can_be_searched_on_one_large_gpu() -> None:
+    """2 × 32 tokens in bf16 with recompute, beside the model: from the sizes alone, no weight has a value."""
+    shape = Shape(32, 32, 4096, 14336, 128_256, 2, n_kv_heads=8)
+    weights = _llama(shape, lambda *size: torch.empty(*size, device="meta", dtype=torch.bfloat16))
+    model = MaskedTransformer(weights, "Llama-3.1-8B's shape")
+    examples = (Example("x", None, (" a",), (" b",)),) * 64
+    one = Prompts(
+        *(torch.ones(size, dtype=torch.long) for size in ((64, 32), (64,), (64, 32), (64, 1), (64, 1))), examples
+    )
+    data = TaskData(one, one, one, task_name="random", full_accuracy=1.0, kept_share=1.0)
+    config = replace(
+        preset("balanced", "edges", model.graph.n_edges), batch_size=2, micro_batch=2, precision="bf16", recompute=True
+    )
+    assert 20_000 < estimate(model, data, config, memory_limit_mb=80_000).memory_mb < 72_000
 
 
 def told_and_measured(wanted: dict[str, object]) -> dict[str, float]:

@@ -28,6 +28,15 @@ def test_presets_survive_a_round_trip(name: str, mask: str, n_edges: int) -> Non
     assert config_from_dict(config_to_dict(config)) == config
 
 
+def test_a_deep_models_edges_take_half_the_prompts_and_end_at_a_small_circuit_but_for_the_thorough() -> None:
+    shallow, deep = 1_519, 123_211
+    assert [preset("balanced", mask, deep).batch_size for mask in ("edges", "weights", "both")] == [8, 16, 16]
+    ends = {name: preset(name, "edges", deep).edges.target_density for name in ("quick", "balanced", "thorough")}
+    assert ends == {"quick": 0.03, "balanced": 0.03, "thorough": 0.0}
+    assert preset("balanced", "edges", shallow).edges.target_density == 0.0
+    assert preset("paper", "edges", deep).edges.target_density == 0.0
+
+
 def test_the_papers_preset_has_the_papers_settings() -> None:
     """arXiv 2407.03779: lr 0.1, initial logit 1.0 ± 0.01, τ 1.0 (edges) and 0.01 (weights), λ_c 1."""
     config = preset("paper", "both", 123_211)
