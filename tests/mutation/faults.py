@@ -376,11 +376,14 @@ METHOD = _of(
     ("search.py", "smallest * _SMALLER", "smallest", "waits for every edge", _LEAVING),
     (
         "search.py",
-        "self.clock.total -= steps - step - 1",
-        "self.clock.total -= steps - step",
+        "return phase.config.all_steps - step + sum(",
+        "return phase.config.all_steps - step - 1 + sum(",
         "one step too few",
         _LEAVING,
     ),
+    ("search.py", "return phase.config.steps", "return step + 1", "never polished", _LEAVING),
+    ("search.py", "if evaluated and not phase.config.polishes(step) and", "if evaluated and", "for ever", _LEAVING),
+    ("search.py", '"step": step, "done"', '"step": step - 1, "done"', "a step is taken twice", _LEAVING),
     ("edge_phase.py", "self.graph.reaching_logits(logits > 0)", "logits > 0", "dead edges count", _DISCOVERY),
     (
         "edge_phase.py",
@@ -427,6 +430,10 @@ METHOD = _of(
     ),
     ("phase.py", "weight_decay=config.weight_decay", "weight_decay=0.0", "a setting without effect", _STEP),
     ("phase.py", "lr=config.learning_rate", "lr=0.1", "a setting without effect", _STEP),
+    ("settings.py", "round(pace * (i + 1)) for", "round(pace * i) for", "the end of the schedule is never scored"),
+    ("settings.py", "| {self.all_steps}", "", "the end of the polish is never scored"),
+    ("settings.py", "return self.polish_sparsity", "return self.sparsity_peak", "polished as hard as pruned"),
+    ("settings.py", "return self.polish_noise", "return self.noise_end", "polished with noise"),
     ("settings.py", "(self.noise_end - self.noise) * step", "(self.noise_end - self.noise) * (step + 1)", "one ahead"),
     ("settings.py", "* (done - self.rise) / self.fall", "* done / self.fall", "a jump where the fall begins"),
     (
@@ -494,9 +501,9 @@ METHOD = _of(
     ),
     (
         "search.py",
-        "round(steps * (i + 1) / self.config.evaluations)",
-        "round(steps * i / self.config.evaluations)",
-        "the end is never scored",
+        "phase.config.evaluated_at(self.config.evaluations)",
+        "phase.config.evaluated_at(1)",
+        "scored at the end alone",
         _DISCOVERY,
     ),
     (

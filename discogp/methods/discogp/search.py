@@ -3,6 +3,9 @@
 Every so many steps the thresholded masks are scored on the validation split; the circuit that is returned is the
 sparsest of those that are faithful and complete enough, never simply the last, since accuracy swings while the density
 falls. KL swings more: one that is sparser by a hair but says something else is passed over (`_Best`).
+
+Once the circuit no longer shrinks, or is small enough, it is polished: with hardly any noise the mask that is drawn is
+the circuit itself, so every step moves it towards saying what the model says.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from discogp.evaluation.outcome import Evaluation
 from discogp.evaluation.scorer import Evaluator
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.phase import Checked, Phase, StepReport, Thresholded
-from discogp.methods.discogp.settings import SearchConfig
+from discogp.methods.discogp.settings import PhaseConfig, SearchConfig
 from discogp.methods.discogp.weight_phase import WeightPhase
 from discogp.methods.settings import settings_to_dict
 from discogp.search.job import Job, validation_figures
@@ -112,9 +115,8 @@ class Search:
         # Noise is drawn where the masks live; the order of prompts always on the CPU.
         self.generator = torch.Generator(device=model.device).manual_seed(config.seed)
         self.shuffler = torch.Generator().manual_seed(config.seed)
-        phases = {"weights": [config.weights], "edges": [config.edges], "both": [config.weights, config.edges]}
         self.evaluator = Evaluator(model, data.validation, config.ablation)
-        self.clock = Clock(sum(phase.steps for phase in phases[config.mask]))
+        self.clock = Clock(sum(phase.all_steps for phase in _phases(config)))
         self.full_log_probs = None if config.objective == "task" else _full_log_probs(model, self.train)
         self.history: list[dict[str, Any]] = []
         self.done = 0
@@ -154,10 +156,11 @@ class Search:
         self, phase: Phase, best: _Best, weight_masks: Mapping[str, NDArray[np.bool_]] | None
     ) -> Iterator[Progress]:
         self.clock.enter(self.done)
-        steps = phase.config.steps
-        evaluate_at = {round(steps * (i + 1) / self.config.evaluations) for i in range(self.config.evaluations)}
+        evaluate_at = phase.config.evaluated_at(self.config.evaluations)
         order = _Order(len(self.train), self.config.batch_size, self.shuffler)
-        for step in range(self._restore(phase, order, best), steps):
+        step = self._restore(phase, order, best)
+        self.clock.total = self.done + self._steps_after(phase, step)
+        while step < phase.config.all_steps:
             if self.cancelled():
                 return
             chosen = order.draw()
@@ -169,11 +172,13 @@ class Search:
             report = phase.step(some, known, step, self.processes.add_up, of=len(chosen), checked=checked)
             self.done += 1
             validation = self._validate(phase, best) if step + 1 in evaluate_at else None
+            step = self._next(phase, step, validation is not None)
+            self.clock.total = self.done + self._steps_after(phase, step)
             elapsed, eta = self.clock.times(self.done)
-            if self.file and (step + 1) % self.config.checkpoint_every == 0:
+            if self.file and self.done % self.config.checkpoint_every == 0:
                 self.file.save(
                     {
-                        "phase": phase.name, "step": step + 1, "done": self.done, "elapsed": elapsed,
+                        "phase": phase.name, "step": step, "done": self.done, "elapsed": elapsed,
                         "history": self.history, "best": best.state(), "weight_masks": weight_masks,
                         "order": order.state(), "generator": self.generator.get_state(), "masks": phase.state(),
                     }
@@ -182,16 +187,24 @@ class Search:
                 phase.name, self.done, self.clock.total, elapsed, eta, _losses(report), {phase.name: report.sparsity},
                 validation=validation, best_step=best.step or None,
             )  # fmt: skip
-            if validation is not None and self._settled(phase):
-                self.clock.total -= steps - step - 1
-                return
+
+    def _next(self, phase: Phase, step: int, evaluated: bool) -> int:
+        """The step (from 0) to take after this one: once the circuit has settled, the first of the polish."""
+        if evaluated and not phase.config.polishes(step) and self._settled(phase):
+            return phase.config.steps
+        return step + 1
+
+    def _steps_after(self, phase: Phase, step: int) -> int:
+        """How many are left at most, from this one of a phase."""
+        phases = _phases(self.config)
+        later = phases[phases.index(phase.config) + 1 :]
+        return phase.config.all_steps - step + sum(one.all_steps for one in later)
 
     def _settled(self, phase: Phase) -> bool:
         """Whether the targets have been met, by a circuit that is small enough or has not shrunk for `patience`
         evaluations in a row.
 
-        While λ_s rises, one that rests may shrink again, and one that misses the targets may meet them again. Asked of
-        the history alone, so that a search that is continued leaves where it would have left.
+        While λ_s rises, one that rests may shrink again, and one that misses the targets may meet them again.
         """
         smallest, since, met = float("inf"), 0, False
         mine = [one for one in self.history if one["phase"] == phase.name]
@@ -241,6 +254,11 @@ class Search:
             provenance=self.job.provenance("discogp", settings_to_dict(self.config), step, self.history),
             unmasked_weights=unmasked_weights(self.model.weights, thresholded.weight_masks),
         )
+
+
+def _phases(config: SearchConfig) -> list[PhaseConfig]:
+    """In their order."""
+    return {"weights": [config.weights], "edges": [config.edges], "both": [config.weights, config.edges]}[config.mask]
 
 
 def _losses(report: StepReport) -> dict[str, float]:

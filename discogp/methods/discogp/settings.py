@@ -55,11 +55,23 @@ class PhaseConfig(Checked):
     fall: float = setting(0.0, "Share of the steps, after the rise, over which λ_s falls.", min=0.0, max=1.0)
     target_density: float = setting(
         0.0,
-        "The phase ends as soon as a circuit with at most this share of the edges or weights meets the targets. 0: it "
-        "goes on for sparser ones.",
+        "No sparser circuit is looked for once one with at most this share of the edges or weights meets the targets. "
+        "0: the search goes on for sparser ones.",
         min=0.0,
         max=1.0,
     )
+    polish: int = setting(
+        0,
+        "Further steps, after the circuit has become sparse, with noise and λ_s as below: what is left is made to say "
+        "what the model says.",
+        min=0,
+        max=100_000,
+    )
+    polish_noise: float = setting(0.02, "Scale of the logistic noise in these steps.", min=0.0, max=1.0)
+    polish_sparsity: float = setting(
+        20.0, "λ_s in these steps: enough that the circuit grows no larger.", min=0.0, max=1e6
+    )
+    polish_learning_rate: float = setting(0.1, "AdamW's step size in these steps.", min=1e-5, max=10.0)
     completeness: float = setting(1.0, "λ_c, the weight of the completeness loss.", min=0.0, max=1e4)
     completeness_from: float = setting(0.0, "Share of the steps after which λ_c counts.", min=0.0, max=1.0)
     completeness_share: float = setting(
@@ -69,8 +81,25 @@ class PhaseConfig(Checked):
         max=1.0,
     )
 
+    @property
+    def all_steps(self) -> int:
+        """Those of the schedule and, numbered on, those of the polish."""
+        return self.steps + self.polish
+
+    def polishes(self, step: int) -> bool:
+        """Whether a step (from 0) is one of the polish."""
+        return step >= self.steps
+
+    def evaluated_at(self, evaluations: int) -> set[int]:
+        """After how many steps the circuit is scored: so often in the schedule, at that pace and the end in the polish."""
+        pace = self.steps / evaluations
+        further = int(self.polish / pace)
+        return {round(pace * (i + 1)) for i in range(evaluations + further)} | {self.all_steps}
+
     def sparsity_at(self, step: int) -> float:
-        """λ_s at a step (from 0): a rise, then a fall, both linear, then held."""
+        """λ_s at a step (from 0): a rise, then a fall, both linear, then held; another while polishing."""
+        if self.polishes(step):
+            return self.polish_sparsity
         done = step / max(self.steps - 1, 1)
         if done < self.rise:
             return self.sparsity_start + (self.sparsity_peak - self.sparsity_start) * done / self.rise
@@ -79,6 +108,8 @@ class PhaseConfig(Checked):
         return self.sparsity_end if self.fall else self.sparsity_peak
 
     def learning_rate_at(self, step: int) -> float:
+        if self.polishes(step):
+            return self.polish_learning_rate
         done = step / max(self.steps - 1, 1)
         return self.learning_rate * (1 + (self.learning_rate_end - 1) * done)
 
@@ -86,6 +117,8 @@ class PhaseConfig(Checked):
         return self.completeness if step >= self.completeness_from * self.steps else 0.0
 
     def noise_at(self, step: int) -> float:
+        if self.polishes(step):
+            return self.polish_noise
         return self.noise + (self.noise_end - self.noise) * step / max(self.steps - 1, 1)
 
 
@@ -224,8 +257,8 @@ class SearchConfig(Checked):
     target_complement: float = setting(0.55, "…whose complement is no more accurate than this.", min=0.0, max=1.0)
     patience: int = setting(
         4,
-        "A phase ends early once both targets have been met, λ_s has risen, and the circuit has not shrunk for so many "
-        "evaluations in a row. 0: all steps are taken.",
+        "No sparser circuit is looked for once both targets have been met, λ_s has risen, and the circuit has not "
+        "shrunk for so many evaluations in a row. 0: all steps are taken.",
         min=0,
         max=1000,
     )
@@ -249,7 +282,7 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
     Deep models need other settings than small ones: there, edges near probability one half make every sample a
     different broken model, so noise is scaled down and edges start from their attribution. A step over edges takes
     half as many prompts as one over weights: the mask that is drawn varies more than the prompts do. A circuit small
-    enough to be looked at ends the search, except the thorough one.
+    enough to be looked at is polished at once, except by the thorough one.
     """
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}; allowed: {', '.join(PRESETS)}")
@@ -264,7 +297,12 @@ def preset(name: str, mask: Searched = "edges", n_edges: int = 0, *, seed: int =
         mask=mask,
         seed=seed,
         batch_size=8 if deep and mask == "edges" else base.batch_size,
-        edges=replace(base.edges, steps=round(base.edges.steps * stretch), target_density=small_enough),
+        edges=replace(
+            base.edges,
+            steps=round(base.edges.steps * stretch),
+            polish=round(base.edges.polish * stretch),
+            target_density=small_enough,
+        ),
         weights=replace(base.weights, steps=round(base.weights.steps * stretch)),
     )
 
@@ -281,6 +319,7 @@ _SMALL = SearchConfig(
         sparsity_start=1.0,
         sparsity_peak=150.0,
         sparsity_end=150.0,
+        polish=30,
         completeness=0.3,
         completeness_share=0.25,
     ),
@@ -315,6 +354,7 @@ _DEEP = SearchConfig(
         sparsity_end=200.0,
         rise=0.4,
         target_density=0.03,
+        polish=40,
         completeness=0.1,
         completeness_share=0.25,
     ),

@@ -14,7 +14,7 @@ import pytest
 from discogp.discovery import discover
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.methods.discogp.search import Search
-from discogp.methods.discogp.settings import EdgeConfig, SearchConfig
+from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, WeightConfig
 from tests.random_task import random_data
 from tests.tiny_models import build_tiny_gpt2
 
@@ -32,6 +32,9 @@ SEARCH = SearchConfig(
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> MaskedTransformer:
     return load_model(build_tiny_gpt2(tmp_path_factory.mktemp("gpt2"), n_layer=2))
+
+
+POLISHED = replace(SEARCH, edges=replace(SEARCH.edges, polish=5, polish_noise=0.0, polish_sparsity=0.0))
 
 
 def settled(
@@ -107,3 +110,48 @@ def test_a_continued_search_ends_where_it_would_have(model: MaskedTransformer, t
     assert rest[-1].circuit is not None
     assert whole[-1].circuit is not None
     assert np.array_equal(rest[-1].circuit.edge_mask, whole[-1].circuit.edge_mask)
+
+
+def test_a_settled_circuit_is_polished(model: MaskedTransformer) -> None:
+    data = random_data(model)
+    plain, polished = list(discover(model, data, SEARCH)), list(discover(model, data, POLISHED))
+    settled_at = plain[-1].step
+    assert [event.step for event in polished[:-1]] == list(range(1, settled_at + 6))
+    assert polished[settled_at - 1].total_steps == polished[-1].step == settled_at + 5
+    assert [event.losses for event in polished[:settled_at]] == [event.losses for event in plain[:-1]]
+    circuit = polished[-1].circuit
+    assert circuit is not None
+    # Ten evaluations in twenty steps, so every second step of the polish, and its last.
+    assert [one["step"] - settled_at for one in circuit.provenance["history"]][-3:] == [2, 4, 5]
+
+
+def test_what_never_settles_is_polished_after_all_steps(model: MaskedTransformer) -> None:
+    events = list(discover(model, random_data(model), replace(POLISHED, patience=0)))
+    assert events[-1].step == events[-1].total_steps == 25
+
+
+@pytest.mark.parametrize("before_end", [0, 1, 4, 5, 6])
+def test_a_polish_is_continued_where_it_was(model: MaskedTransformer, tmp_path: Path, before_end: int) -> None:
+    data, file = random_data(model), tmp_path / "search"
+    whole = list(discover(model, data, POLISHED))
+    for event in discover(model, data, POLISHED, checkpoint=file):
+        if event.step == whole[-1].step - before_end:
+            break
+    rest = list(discover(model, data, POLISHED, checkpoint=file, resume=True))
+    assert [(e.step, e.total_steps, e.losses) for e in rest] == [
+        (e.step, e.total_steps, e.losses) for e in whole[-len(rest) :]
+    ]
+    assert len(rest) == before_end + 1
+    assert rest[-1].circuit is not None
+    assert whole[-1].circuit is not None
+    assert np.array_equal(rest[-1].circuit.edge_mask, whole[-1].circuit.edge_mask)
+
+
+def test_steps_of_both_phases_are_counted_after_the_first_has_settled(model: MaskedTransformer) -> None:
+    weights = WeightConfig(steps=20, learning_rate=0.5, polish=2, target_density=0.99)
+    search = replace(POLISHED, mask="both", weights=weights)
+    events = list(discover(model, random_data(model), search))
+    last = {event.phase: event.step for event in events}
+    assert last["weights"] < 22
+    assert events[last["weights"] - 1].total_steps == last["weights"] + 25
+    assert events[-1].step == events[-1].total_steps

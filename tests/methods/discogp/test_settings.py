@@ -101,6 +101,35 @@ def test_noise_goes_straight_from_start_to_end(
     assert {step: phase.noise_at(step) for step in expected} == pytest.approx(expected)
 
 
+def test_a_polish_has_settings_of_its_own_after_the_last_step() -> None:
+    phase = PhaseConfig(
+        steps=10, learning_rate_end=0.5, learning_rate=0.4, noise=0.9, noise_end=0.7, sparsity_peak=50.0, polish=3,
+        polish_noise=0.1, polish_sparsity=7.0, polish_learning_rate=0.3, completeness=2.0, completeness_from=0.5,
+    )  # fmt: skip
+    assert phase.all_steps == 13
+    assert [phase.polishes(step) for step in (0, 9, 10, 12)] == [False, False, True, True]
+    assert [phase.noise_at(step) for step in (9, 10, 12)] == pytest.approx([0.7, 0.1, 0.1])
+    assert [phase.sparsity_at(step) for step in (9, 10, 12)] == pytest.approx([50.0, 7.0, 7.0])
+    assert [phase.learning_rate_at(step) for step in (9, 10, 12)] == pytest.approx([0.2, 0.3, 0.3])
+    assert [phase.completeness_at(step) for step in (9, 10, 12)] == [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "polish", "evaluations", "expected"),
+    [
+        (10, 0, 5, {2, 4, 6, 8, 10}),
+        (10, 4, 5, {2, 4, 6, 8, 10, 12, 14}),
+        (10, 3, 5, {2, 4, 6, 8, 10, 12, 13}),
+        (200, 60, 14, {*(round(200 * i / 14) for i in range(1, 19)), 260}),
+        (3, 2, 100, {0, 1, 2, 3, 4, 5}),
+    ],
+)
+def test_circuits_are_scored_at_one_pace_and_at_the_end(
+    steps: int, polish: int, evaluations: int, expected: set[int]
+) -> None:
+    assert PhaseConfig(steps=steps, polish=polish).evaluated_at(evaluations) == expected
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
