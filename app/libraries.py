@@ -83,6 +83,11 @@ def release() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:  # glibc only
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Give memory that is free in this process back to the system."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if malloc_trim is not None:  # glibc only
+        malloc_trim(0)

@@ -7,7 +7,8 @@ whoever needs a result looks at its future. No Streamlit here: its calls belong 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -50,13 +51,13 @@ class _Work(LRUCache[K, Job]):
     def __init__(self, most: int, jobs: Jobs) -> None:
         super().__init__(most)
         self._jobs = jobs
-        self.given_up = threading.Event()
-        """Set when something was given up, until its memory is seen to."""
+        self.given_up: deque[Job] = deque(maxlen=most)
+        """The last ones, until their memory is seen to."""
 
     def popitem(self) -> tuple[K, Job]:
         key, job = super().popitem()
         self._jobs.cancel(job)
-        self.given_up.set()
+        self.given_up.append(job)
         return key, job
 
     def wanted(self, key: K) -> Job | None:
@@ -92,6 +93,12 @@ class Loader:
         title = f"Loading {model} for {circuit.provenance.get('task') or 'a circuit'}"
         name = canonical(model) if isinstance(model, str) else ""
         return self._asked(self._workbenches, key, title, partial(self._make, circuit), name).future
+
+    def give_back(self) -> None:
+        """What circuits keep between clicks, since a search needs the memory now; not of those at work."""
+        with self._lock:
+            jobs = tuple(self._workbenches.values())
+        self._rest(*_made(jobs))
 
     def forget(self, key: str) -> None:
         """Make the next request for this circuit a new try."""
@@ -173,8 +180,11 @@ class Loader:
 
     def _make(self, circuit: Circuit) -> Workbench:
         self._begin()
-        if self._workbenches.given_up.is_set():  # what that one kept between clicks is much, and is needed now
+        gone = tuple(self._workbenches.given_up)
+        if gone:  # what they keep between clicks is much, and is needed now; threads may hold them for a while yet
             self._workbenches.given_up.clear()
+            for workbench in _made(gone):
+                workbench.session.release()
             libraries.release()
         from discogp.evaluation.session import AblationSession
         from discogp.prompts.prepare import proven, restore
@@ -196,10 +206,17 @@ class Loader:
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
-        refiner = Refiner(session.refine, len(data.test))
+        refiner = Refiner(session.refine, len(data.test), lambda: self._rest(made))
         survey = Survey(session, lambda: refiner.busy)
-        note = " ".join(notes)
-        return Workbench(model, session, data.test, note, survey, refiner, saved, data.bos)
+        made = Workbench(model, session, data.test, " ".join(notes), survey, refiner, saved, data.bos)
+        return made
+
+    @staticmethod
+    def _rest(*workbenches: Workbench) -> bool:
+        rested = [one.rest() for one in workbenches]
+        if any(rested):
+            libraries.trim()
+        return all(rested)
 
     def _model(self, name: str) -> MaskedTransformer:
         """Loaded once, however many jobs ask for it at once."""
@@ -258,6 +275,12 @@ def loading_mb(model: str) -> float:
     except (OSError, RuntimeError, ValueError):
         stored = 0
     return 3 * 2 * stored / 2**20 if stored else float("inf")  # stored in two bytes a number at the least
+
+
+def _made(jobs: Iterable[Job]) -> list[Any]:
+    """What those of these jobs have made that have ended well."""
+    futures = [job.future for job in jobs]
+    return [one.result() for one in futures if one.done() and not one.cancelled() and one.exception() is None]
 
 
 def _saved_figures(circuit: Circuit) -> Mapping[str, Mapping[str, Any]] | None:

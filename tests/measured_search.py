@@ -41,7 +41,7 @@ def main() -> None:
         evaluations=1,
         batch_size=wanted["batch"],
         micro_batch=wanted["batch"],
-        edges=replace(config.edges, steps=2, initial_logit=-1.5, initial_spread=1.5, attribution_span=0.0),
+        edges=replace(config.edges, steps=2, polish=0, initial_logit=-1.5, initial_spread=1.5, attribution_span=0.0),
         weights=replace(config.weights, steps=2),
         **wanted.get("settings", {}),
     )

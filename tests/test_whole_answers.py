@@ -75,7 +75,7 @@ def test_a_search_and_its_stored_figures(
     quick = preset("quick", mask, mini.graph.n_edges)  # type: ignore[arg-type]
     quick = replace(
         quick, objective=objective, ablation=ablation, batch_size=8, evaluations=2, target_accuracy=0.3,
-        edges=replace(quick.edges, steps=6, sparsity_start=150.0, attribution_span=0.0),
+        edges=replace(quick.edges, steps=6, polish=0, sparsity_start=150.0, attribution_span=0.0),
         weights=replace(quick.weights, steps=6, sparsity_start=100.0, initial_logit=0.5),
     )  # fmt: skip
     settings = RunSettings("mini", "custom", config_to_dict(quick), {"file": str(file)}, SIZES)

@@ -134,6 +134,7 @@ def cancel_run(store: RunStore, run_id: str) -> None:
 
 def continue_run(store: RunStore, run_id: str) -> None:
     """Take an interrupted run up again; what prevents it is left as a notice."""
+    session.loader().give_back()
     try:
         resume(store, run_id)
     except (ArtifactError, OSError) as error:

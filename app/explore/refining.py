@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _OUTCOMES = 64
 _BREATH = 0.15  # seconds after first figures that took as long: the page draws them before the cores are busy again
-_IDLE = 30.0  # seconds that a thread waits for the next click: PyTorch readies its own threads anew for each
+_IDLE = 300.0  # seconds without a click, after which a circuit rests
 
 Names = frozenset[str]
 
@@ -64,11 +64,14 @@ class Refinement:
 class Refiner:
     """Runs what the visitors of one circuit ask for. `begin`: a set of names -> its outcomes, on more and more prompts.
 
-    `n`: how many prompts there are, so that an outcome on all of them is known to be the last.
+    `n`: how many prompts there are, so that an outcome on all of them is known to be the last. `rest`: called when
+    nobody has asked for a while; where it says False, again after as long.
     """
 
-    def __init__(self, begin: Callable[[Names], Iterator[Outcome]], n: int) -> None:
-        self._begin, self._n = begin, n
+    def __init__(
+        self, begin: Callable[[Names], Iterator[Outcome]], n: int, rest: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._begin, self._n, self._rest = begin, n, rest
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._known: LRUCache[Names, Refinement] = LRUCache(_OUTCOMES)
@@ -76,6 +79,7 @@ class Refiner:
         self._turn: deque[Refinement] = deque()
         self._under_way: Refinement | None = None
         self._running = False
+        self._looked = time.monotonic()
         self.busy = False
         """Whether somebody waits for figures, so that work which nobody looks at should stand back."""
 
@@ -94,10 +98,11 @@ class Refiner:
                 wanted.visitors.add(visitor)
                 if wanted not in self._turn and wanted is not self._under_way:
                     self._turn.appendleft(wanted)  # the newest click first: its first batch, then in turn
-                if not self._running:
-                    self._running = True
-                    threading.Thread(target=self._work, name="figures", daemon=True).start()
-                self._changed.notify_all()
+            self._looked = time.monotonic()
+            if not self._running:  # one thread for many clicks: PyTorch readies its own threads anew for each
+                self._running = True
+                threading.Thread(target=self._work, name="figures", daemon=True).start()
+            self._changed.notify_all()
             return wanted
 
     def give_up(self, visitor: str) -> None:
@@ -140,7 +145,7 @@ class Refiner:
                         self._leave(visitor, one)
 
     def _next(self) -> Refinement | None:
-        """Whose batch comes next; None, and the thread ends, where for a while nobody has asked."""
+        """Whose batch comes next; None, and the thread ends, where nobody has asked for so long that it rests."""
         with self._lock:
             while True:
                 while self._turn:
@@ -148,6 +153,12 @@ class Refiner:
                         self.busy, self._under_way = True, one
                         return one
                 self.busy = False
-                if not self._changed.wait_for(lambda: bool(self._turn), _IDLE):
+                left = self._looked + _IDLE - time.monotonic()
+                if self._changed.wait_for(lambda: bool(self._turn), max(0.0, left)):
+                    continue
+                if time.monotonic() < self._looked + _IDLE:
+                    continue  # somebody has looked at what is known
+                if self._rest():
                     self._running = False
                     return None
+                self._looked = time.monotonic()

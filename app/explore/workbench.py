@@ -73,6 +73,13 @@ class Workbench:
             full, circuit = self.session.at_every_position(tokens, counterfactual, names)
         return positions(tokens[0].tolist(), full[0], circuit[0], model.tokenizer)
 
+    def rest(self) -> bool:
+        """Give back what is kept between clicks; False, and nothing is, while something is being found out."""
+        if self.refiner.busy or (self.survey.running and not self.survey.paused):
+            return False
+        self.session.release()
+        return True
+
     def words(self, tokens: Sequence[int]) -> str:
         tokenizer = self.model.tokenizer
         return " ".join(map(str, tokens)) if tokenizer is None else tokenizer.decode(list(tokens))

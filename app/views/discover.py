@@ -28,6 +28,7 @@ with form:
         assert settings is not None
         try:
             search_form.check(settings)
+            session.loader().give_back()
             run = start(session.store(), session.store().create(settings))
             session.state()[session.WATCHED] = run.id
         except (DiscoGPError, OSError) as error:

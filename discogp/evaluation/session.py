@@ -171,6 +171,10 @@ class AblationSession:
         """An estimate of what leaving out each edge of the circuit does, of all of them from one backward pass."""
         return first_order(self._scorer, self.base, of)
 
+    def release(self) -> None:
+        """Give back what is kept to make the next run quicker. That one takes as long as the first."""
+        self._toggler.release()
+
     def _places(self, names: Sequence[str]) -> list[int]:
         """Where these edges of the circuit stand in its graph."""
         places = [self.model.graph.index(name) for name in names]

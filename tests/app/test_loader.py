@@ -81,6 +81,40 @@ def test_nothing_saved_is_shown_of_other_weights_or_prompts(complements: list[in
     assert complements == [1]
 
 
+def edge_of(workbench: Any) -> str:
+    return next(iter(workbench.session.base.edges))
+
+
+def test_what_clicks_keep_is_given_back_for_a_search_but_by_those_at_work() -> None:
+    loader, circuit = Loader(), load_circuit(EXAMPLE)
+    loader.give_back()  # of nothing
+    idle, busy = (loader.workbench(key, circuit).result(120) for key in ("idle", "busy"))
+    before = [workbench.without([edge_of(workbench)]) for workbench in (idle, busy)]
+    assert all(workbench.session._toggler.kept[1] > 0 for workbench in (idle, busy))
+    busy.refiner.busy = True
+    loader.give_back()
+    assert idle.session._toggler.kept == (0, 0)
+    assert busy.session._toggler.kept[1] > 0
+    busy.refiner.busy = False
+    for running, paused, rests in ((True, False, False), (True, True, True)):
+        busy.survey.running = running
+        (busy.survey._going.clear if paused else busy.survey._going.set)()
+        assert busy.rest() is rests
+    assert busy.session._toggler.kept == (0, 0)
+    again = idle.session.without([edge_of(idle)])
+    assert (again.kl == before[0].kl).all()
+
+
+def test_what_a_circuit_keeps_goes_when_it_is_given_up_for_others() -> None:
+    loader, circuit = Loader(), load_circuit(EXAMPLE)
+    first = loader.workbench("first", circuit).result(120)
+    first.without([edge_of(first)])
+    assert first.session._toggler.kept[1] > 0
+    for key in ("second", "third", "fourth", "fifth"):
+        loader.workbench(key, circuit).result(120)
+    assert first.session._toggler.kept == (0, 0)
+
+
 def test_a_model_asked_for_by_two_at_once_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from discogp.engine import masked_transformer
 

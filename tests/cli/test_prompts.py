@@ -14,7 +14,7 @@ from discogp.tasks import Example, SplitSizes, get_task
 
 SPLITS = get_task("ioi").splits(SplitSizes(20, 10, 20), 0)
 STOCK: tuple[Example, ...] = (*SPLITS.train, *SPLITS.validation, *SPLITS.test)
-QUICK = ("--preset", "quick", "--set", "edges.steps=4")
+QUICK = ("--preset", "quick", "--set", "edges.steps=4", "--set", "edges.polish=0")
 
 
 def file(folder: Path, count: int) -> str:

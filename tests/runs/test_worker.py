@@ -27,7 +27,7 @@ def store(tmp_path) -> RunStore:
 
 def settings(steps: int = 4, **rest) -> RunSettings:
     config = preset("quick")
-    config = replace(config, evaluations=2, edges=replace(config.edges, steps=steps))
+    config = replace(config, evaluations=2, edges=replace(config.edges, steps=steps, polish=0))
     sizes = {"train": 32, "validation": 8, "test": 8}
     return RunSettings(**{"model": "mini", "task": "ioi", "config": config_to_dict(config), "sizes": sizes, **rest})
 

@@ -91,7 +91,7 @@ class PhaseConfig(Checked):
         return step >= self.steps
 
     def evaluated_at(self, evaluations: int) -> set[int]:
-        """After how many steps the circuit is scored: so often in the schedule, at that pace and the end in the polish."""
+        """After how many steps the circuit is scored: so often in the schedule, then at that pace, and at the end."""
         pace = self.steps / evaluations
         further = int(self.polish / pace)
         return {round(pace * (i + 1)) for i in range(evaluations + further)} | {self.all_steps}

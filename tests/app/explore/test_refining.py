@@ -188,3 +188,31 @@ def test_a_thread_that_has_ended_is_followed_by_another(engine: Engine, monkeypa
         wanted.wait(20, settled=True)
         assert wanted.settled
         until(lambda: not refiner._running)
+
+
+def test_a_circuit_that_nobody_asks_of_rests_once_and_asked_again_works(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.explore import refining
+
+    monkeypatch.setattr(refining, "_IDLE", 0.3)
+    rested: list[float] = []
+
+    def rest() -> bool:
+        rested.append(time.monotonic())
+        return len(rested) != 1  # the first time something is under way
+
+    refiner = Refiner(engine.begin, N, rest)
+    engine.allowed.release(9)
+    asked = [time.monotonic()]
+    refiner.ask("me", A).wait(20, settled=True)
+    time.sleep(0.2)
+    asked.append(time.monotonic())
+    refiner.ask("me", A)  # a look at what is known puts it off
+    until(lambda: not refiner._running)
+    assert len(rested) == 2
+    assert rested[0] - asked[1] >= 0.29
+    assert rested[1] - rested[0] >= 0.29
+    refiner.ask("me", A)
+    until(lambda: not refiner._running)
+    assert len(rested) == 3, "a look alone, later, is followed by a rest"
