@@ -93,8 +93,10 @@ class PhaseConfig(Checked):
     def evaluated_at(self, evaluations: int) -> set[int]:
         """After how many steps the circuit is scored: so often in the schedule, then at that pace, and at the end."""
         pace = self.steps / evaluations
-        further = int(self.polish / pace)
-        return {round(pace * (i + 1)) for i in range(evaluations + further)} | {self.all_steps}
+        scheduled = {round(pace * (i + 1)) for i in range(evaluations)}
+        pace = max(1.0, pace)
+        polished = {self.steps + round(pace * (i + 1)) for i in range(int(self.polish / pace))}
+        return scheduled | polished | {self.all_steps}
 
     def sparsity_at(self, step: int) -> float:
         """λ_s at a step (from 0): a rise, then a fall, both linear, then held; another while polishing."""

@@ -122,6 +122,7 @@ def test_a_polish_has_settings_of_its_own_after_the_last_step() -> None:
         (10, 3, 5, {2, 4, 6, 8, 10, 12, 13}),
         (200, 60, 14, {*(round(200 * i / 14) for i in range(1, 19)), 260}),
         (3, 2, 100, {0, 1, 2, 3, 4, 5}),
+        (1, 100_000, 1000, set(range(100_002))),
     ],
 )
 def test_circuits_are_scored_at_one_pace_and_at_the_end(
