@@ -7,7 +7,7 @@ whoever needs a result looks at its future. No Streamlit here: its calls belong 
 from __future__ import annotations
 
 import threading
-from collections import deque
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -51,19 +51,28 @@ class _Work(LRUCache[K, Job]):
     def __init__(self, most: int, jobs: Jobs) -> None:
         super().__init__(most)
         self._jobs = jobs
-        self.given_up: deque[Job] = deque(maxlen=most)
-        """The last ones, until their memory is seen to."""
 
     def popitem(self) -> tuple[K, Job]:
         key, job = super().popitem()
         self._jobs.cancel(job)
-        self.given_up.append(job)
         return key, job
 
     def wanted(self, key: K) -> Job | None:
         """What was asked for and not cancelled since."""
         job = self.get(key)
         return None if job is None or job.stop.is_set() else job
+
+
+class _Workbenches(_Work[str]):
+    def __init__(self, most: int, jobs: Jobs) -> None:
+        super().__init__(most, jobs)
+        self.given_up: list[Job] = []
+        """Until their memory is seen to."""
+
+    def popitem(self) -> tuple[str, Job]:
+        key, job = super().popitem()
+        self.given_up.append(job)
+        return key, job
 
 
 class Loader:
@@ -75,7 +84,7 @@ class Loader:
         self._models_lock = threading.Lock()
         self._models: LRUCache[str, MaskedTransformer] = LRUCache(_MODELS)
         self._loading: dict[str, threading.Lock] = {}
-        self._workbenches: _Work[str] = _Work(_WORKBENCHES, self.jobs)
+        self._workbenches = _Workbenches(_WORKBENCHES, self.jobs)
         self._estimates: _Work[str] = _Work(_WORKBENCHES, self.jobs)
         self._checks: _Work[tuple[str, ...]] = _Work(_CHECKS, self.jobs)
         self._taken: _Work[tuple[Any, ...]] = _Work(_WORKBENCHES, self.jobs)
@@ -180,12 +189,7 @@ class Loader:
 
     def _make(self, circuit: Circuit) -> Workbench:
         self._begin()
-        gone = tuple(self._workbenches.given_up)
-        if gone:  # what they keep between clicks is much, and is needed now; threads may hold them for a while yet
-            self._workbenches.given_up.clear()
-            for workbench in _made(gone):
-                workbench.session.release()
-            libraries.release()
+        self._let_go()
         from discogp.evaluation.session import AblationSession
         from discogp.prompts.prepare import proven, restore
 
@@ -206,14 +210,24 @@ class Loader:
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
         notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
-        refiner = Refiner(session.refine, len(data.test), lambda: self._rest(made))
+        refiner = Refiner(session.refine, len(data.test), lambda: self._rest(this()))
         survey = Survey(session, lambda: refiner.busy)
         made = Workbench(model, session, data.test, " ".join(notes), survey, refiner, saved, data.bos)
+        this = weakref.ref(made)  # a circle would outlive its giving up
         return made
 
+    def _let_go(self) -> None:
+        """What circuits that were given up keep between clicks is much, and is needed now."""
+        with self._lock:
+            gone, self._workbenches.given_up = self._workbenches.given_up, []
+        if gone:
+            _end(gone)
+            gone.clear()  # the last that holds them
+            libraries.release()
+
     @staticmethod
-    def _rest(*workbenches: Workbench) -> bool:
-        rested = [one.rest() for one in workbenches]
+    def _rest(*workbenches: Workbench | None) -> bool:
+        rested = [one.rest() for one in workbenches if one is not None]
         if any(rested):
             libraries.trim()
         return all(rested)
@@ -281,6 +295,13 @@ def _made(jobs: Iterable[Job]) -> list[Any]:
     """What those of these jobs have made that have ended well."""
     futures = [job.future for job in jobs]
     return [one.result() for one in futures if one.done() and not one.cancelled() and one.exception() is None]
+
+
+def _end(jobs: Iterable[Job]) -> None:
+    """Workbenches that nobody will ask again give back what they keep."""
+    for workbench in _made(jobs):
+        workbench.refiner.end()
+        workbench.session.release()
 
 
 def _saved_figures(circuit: Circuit) -> Mapping[str, Mapping[str, Any]] | None:

@@ -111,6 +111,12 @@ class Refiner:
             if (before := self._asked.get(visitor)) is not None:
                 self._leave(visitor, before)
 
+    def end(self) -> None:
+        """Nobody will ask again: rest now, so that no thread holds what has been given up."""
+        with self._lock:
+            self._looked = float("-inf")
+            self._changed.notify_all()
+
     def settled(self, names: Names) -> Outcome:
         """On all prompts, however long it takes; raises what computing it raised."""
         waiting = f"{threading.get_ident()}"  # a visitor of its own: no click takes it away
@@ -154,11 +160,10 @@ class Refiner:
                         return one
                 self.busy = False
                 left = self._looked + _IDLE - time.monotonic()
-                if self._changed.wait_for(lambda: bool(self._turn), max(0.0, left)):
-                    continue
-                if time.monotonic() < self._looked + _IDLE:
-                    continue  # somebody has looked at what is known
-                if self._rest():
+                if left > 0:
+                    self._changed.wait(left)
+                elif self._rest():
                     self._running = False
                     return None
-                self._looked = time.monotonic()
+                else:
+                    self._looked = time.monotonic()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -113,6 +115,13 @@ def test_what_a_circuit_keeps_goes_when_it_is_given_up_for_others() -> None:
     for key in ("second", "third", "fourth", "fifth"):
         loader.workbench(key, circuit).result(120)
     assert first.session._toggler.kept == (0, 0)
+    seen, kept = weakref.ref(first), weakref.ref(first.session)
+    del first
+    for _ in range(1000):
+        if seen() is None and kept() is None:
+            break
+        time.sleep(0.01)
+    assert (seen(), kept()) == (None, None), "no thread and no circle holds what was given up"
 
 
 def test_a_model_asked_for_by_two_at_once_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:

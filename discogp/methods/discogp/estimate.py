@@ -81,7 +81,7 @@ def measured(model: MaskedTransformer, data: TaskData, config: SearchConfig, fou
         phase = kind(searched, train, config, torch.Generator(device=model.device).manual_seed(config.seed))
         seconds += time.monotonic() - began
         seconds += phase.config.all_steps * _step_seconds(phase, model, data, config)
-        seconds += config.evaluations * _evaluation_seconds(evaluator, phase, model)
+        seconds += len(phase.config.evaluated_at(config.evaluations)) * _evaluation_seconds(evaluator, phase, model)
         del phase
     return replace(found, seconds=seconds)
 

@@ -115,6 +115,8 @@ def test_time_is_that_of_real_steps_and_leaves_the_model_alone(model: MaskedTran
     assert short is not None
     assert long is not None
     assert long > 20 * short > 0
+    polished = replace(config, edges=EdgeConfig(steps=10, polish=10_000))
+    assert (measured(model, data, polished, estimate(model, data, polished)).seconds or 0) > 20 * short
     assert (model.weights.embed == before).all()
 
 
