@@ -124,6 +124,16 @@ def test_what_a_circuit_keeps_goes_when_it_is_given_up_for_others() -> None:
     assert (seen(), kept()) == (None, None), "no thread and no circle holds what was given up"
 
 
+def test_what_a_circuit_keeps_goes_even_where_its_edges_are_being_left_out() -> None:
+    loader, circuit = Loader(), load_circuit(EXAMPLE)
+    first = loader.workbench("first", circuit).result(120)
+    first.without([edge_of(first)])
+    first.survey.running = True
+    for key in ("second", "third", "fourth", "fifth"):
+        loader.workbench(key, circuit).result(120)
+    assert first.session._toggler.kept == (0, 0)
+
+
 def test_a_model_asked_for_by_two_at_once_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from discogp.engine import masked_transformer
 

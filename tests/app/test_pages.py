@@ -165,6 +165,23 @@ def test_a_model_that_is_not_here_starts_nothing(home):
     assert RunStore().list() == ()
 
 
+def test_before_a_search_begins_or_goes_on_circuits_give_back_what_they_keep(home, run, monkeypatch):
+    from app.discover import run_panel, search_form
+
+    store, made = run
+    did: list[str] = []
+    monkeypatch.setattr(Loader, "give_back", lambda self: did.append("given back"))
+    monkeypatch.setattr(search_form, "check", lambda settings: None)
+    monkeypatch.setattr("discogp.runs.start", lambda store, run: did.append("started") or run)
+    monkeypatch.setattr(run_panel, "resume", lambda store, run_id: did.append("resumed"))
+    test = ran(page("discover").run())
+    next(button for button in test.button if button.label == "Find circuit").click()
+    ran(test.run())
+    assert did == ["given back", "started"]
+    run_panel.continue_run(store, made.id)
+    assert did[2:] == ["given back", "resumed"]
+
+
 def test_a_blimp_file_that_is_none_is_told(home):
     test = ran(page("discover").run())
     test.session_state["search_task"] = "agreement/anaphor_number"

@@ -14,6 +14,7 @@ import torch
 from discogp.engine.masked_transformer import MaskedTransformer, load_model
 from discogp.engine.memory import available_mb
 from discogp.errors import ConfigError
+from discogp.methods.discogp import estimate as estimating
 from discogp.methods.discogp.estimate import estimate, fitting, measured
 from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, preset
 from discogp.prompts.prepare import TaskData
@@ -118,6 +119,16 @@ def test_time_is_that_of_real_steps_and_leaves_the_model_alone(model: MaskedTran
     polished = replace(config, edges=EdgeConfig(steps=10, polish=10_000))
     assert (measured(model, data, polished, estimate(model, data, polished)).seconds or 0) > 20 * short
     assert (model.weights.embed == before).all()
+
+
+def test_evaluations_of_a_polish_take_their_time(model: MaskedTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random_data(model)
+    monkeypatch.setattr(estimating, "_step_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(estimating, "_evaluation_seconds", lambda *_: 1000.0)
+    config = SearchConfig(batch_size=4, evaluations=5, edges=EdgeConfig(steps=10, polish=3))
+    seconds = measured(model, data, config, estimate(model, data, config)).seconds
+    assert seconds is not None
+    assert seconds // 1000 == 7, "after 2, 4, 6, 8 and 10 steps, 12, and at the end"
 
 
 def test_free_memory_is_a_sensible_number(model: MaskedTransformer) -> None:
