@@ -45,16 +45,23 @@ def search(model: str, task: str, out: Path, more: Sequence[str]) -> dict[str, A
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def arguments_and_more(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """What the parser finds, and what follows `--`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     own, more = arguments, []
     if "--" in arguments:
         own, more = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+    return parser.parse_args(own), more
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--task", action="append", default=[])
     parser.add_argument("--out", type=Path, help="folder that the circuits are saved in, one folder a task")
-    options = parser.parse_args(own)
+    options, more = arguments_and_more(parser, arguments)
     tasks = options.task or [t.name for t in list_tasks() if not t.name.startswith(_PUBLISHED)]
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:
