@@ -25,6 +25,7 @@ from discogp.evaluation.readout import Reading, read_out
 from discogp.evaluation.scorer import Scorer
 
 _ROWS_READ_TOGETHER = 1024
+_HALF_MAY_COST = 1e-3  # in a batch's mean figures
 
 Report = Callable[[int, int], None]
 _Reference = tuple[tuple[torch.Tensor, ...], Reading]
@@ -56,15 +57,16 @@ class Toggler:
 
     Those that ask for an outcome take turns; leaving out every edge goes on beside them, in buffers of its own. Kept
     are the outputs of the circuit's live nodes, batch by batch until `keep` bytes are used (by default a share of the
-    memory that is free, see `engine.memory`); the batches beyond, and circuits so dense that the scorer runs them
-    densely, are run afresh each time.
+    memory that is free, see `engine.memory`). Where they run out, outputs are kept in half precision, of the first
+    batches last, as long as that moves no figure by more than 1e-3. What then has no room, and circuits so dense that
+    the scorer runs them densely, are run afresh each time.
     """
 
     def __init__(self, scorer: Scorer, edge_mask: NDArray[np.bool_], keep: int | None = None) -> None:
         self.scorer, self.edge_mask = scorer, edge_mask
         self._given, self._keep = keep, keep or 0
         self._states: dict[int, State] = {}
-        self._kept_bytes = 0
+        self._only_whole: set[int] = set()  # batches whose states half precision would spoil
         self._workspace = Workspace()
         self._lock = threading.Lock()
 
@@ -157,13 +159,17 @@ class Toggler:
     @property
     def kept(self) -> tuple[int, int]:
         """Of how many batches something is kept, and how many bytes that takes."""
-        return len(self._states), self._kept_bytes
+        return len(self._states), sum(state.n_bytes for state in self._states.values())
+
+    @property
+    def n_halved(self) -> int:
+        """Of how many batches it is kept in half precision."""
+        return sum(state.half for state in self._states.values())
 
     def release(self) -> None:
         """Give back what is kept. The next answers are computed afresh, and of them what then fits is kept again."""
         with self._lock:
             self._states.clear()
-            self._kept_bytes = 0
             self._workspace = Workspace()
 
     def _without(self, edge: int) -> NDArray[np.bool_]:
@@ -176,13 +182,59 @@ class Toggler:
         if index not in self._states:
             if not self._states and self._given is None:
                 self._keep = kept_bytes(self.scorer.model.device)
-            runner = self.scorer.runner(index)
-            size = runner.state_bytes(runner.plan(self.edge_mask))
-            if self._kept_bytes + size > self._keep:
+            state = self._to_keep(index)
+            if state is None:
                 return None
-            self._kept_bytes += size
-            self._states[index] = runner.run(self.edge_mask)
-        return self._states[index]
+            self._states[index] = state
+        return self._states[index].opened()
+
+    def _to_keep(self, index: int) -> State | None:
+        runner = self.scorer.runner(index)
+        size = runner.state_bytes(runner.plan(self.edge_mask))
+        if size <= self._room:
+            return runner.run(self.edge_mask)
+        for other in sorted(self._states, reverse=True):
+            if size // 2 > self._room:
+                self._states[other] = self._halved(other, self._states[other])
+        if size // 2 > self._room or index in self._only_whole:
+            return None
+        state = self._halved(index, runner.run(self.edge_mask))
+        return state if state.half else None
+
+    @property
+    def _room(self) -> int:
+        return self._keep - self.kept[1]
+
+    def _halved(self, index: int, state: State) -> State:
+        """A batch's state in half precision, or as it is where that would move a figure."""
+        if state.half or index in self._only_whole:
+            return state
+        half = state.halved()
+        if self._serves(index, state, half.opened()):
+            return half
+        self._only_whole.add(index)
+        return state
+
+    def _serves(self, index: int, state: State, rounded: State) -> bool:
+        """Whether edges left out of the one state say what they say left out of the other."""
+        if not rounded.finite:
+            return False
+        runner, edges = self.scorer.runner(index), np.flatnonzero(self.edge_mask)
+        matter = False
+        for edge in edges[[len(edges) * part // 4 for part in (1, 2, 3) if len(edges)]].tolist():
+            finals = [runner.run(self._without(edge), base).final for base in (state, rounded)]
+            if finals[0] is not state.final:
+                matter = True
+                one, other = (self.scorer.read(index, self.scorer.folded.unembed(final)) for final in finals)
+                if not _agree(one, other):
+                    return False
+        return matter
+
+
+def _agree(one: Outcome, other: Outcome) -> bool:
+    """Whether the mean figures are the same, but for what half precision may cost."""
+    figures = ((one.kl, other.kl), (one.logit_diff, other.logit_diff), (one.correct, other.correct))
+    return all(abs(float(a.mean() - b.mean())) <= _HALF_MAY_COST for a, b in figures)
 
 
 def _left_out(edge: int, batches: list[tuple[NDArray[Any], ...]]) -> LeftOut:

@@ -96,6 +96,7 @@ def toggles(model: str, repeats: int, device: str) -> Comparison:
             f"ratio_of_edges_of_the_last_{_LAST_LAYERS}_layers": statistics.median(last) / len(on.last_layers) / unit,
             "ratio_of_the_circuit_from_scratch": statistics.median(afresh) / unit,
             "kept": f"{kept} of {len(on.scorer.batches)} batches, {size / MB:,.0f} MB",
+            "kept_in_half_precision": on.toggler.n_halved,
         },
     )
 

@@ -1,8 +1,8 @@
 """An edge step with the paper's objective against two plain passes (gradients to inputs, thresholded logits only).
 
-At first every edge is undecided. Late in a search few are: with `undecided` and `kept`, shares of the edges, so many
-mask logits lie about zero and so many are surely on, all others are decided, and the step is one of a preset: the
-completeness loss on part of the batch.
+At first every edge is undecided; how many more multiplications such a step has is told beside. Late in a search few
+are: with `undecided` and `kept`, shares of the edges, so many mask logits lie about zero and so many are surely on, all
+others are decided, and the step is one of a preset: the completeness loss on part of the batch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from discogp.errors import ConfigError
 from discogp.methods.discogp.edge_phase import EdgePhase
 from discogp.methods.discogp.settings import EdgeConfig, SearchConfig, preset
 from discogp.models.weights import ModelWeights
+from discogp.speed.arithmetic import multiplications
 from discogp.speed.report import Comparison, Side, in_turn, peak_mb
 from discogp.speed.shapes import Case, case
 from discogp.tasks.encoded import Prompts
@@ -44,7 +45,11 @@ def measure(
         balanced = preset("balanced", n_edges=on.model.graph.n_edges).edges
         edges = replace(balanced, attribution_span=0.0, noise=balanced.noise_end, learning_rate=1e-5)
     search = SearchConfig(objective="task", edges=edges)
-    phase = EdgePhase(on.model, on.prompts, search, torch.Generator(device=on.device).manual_seed(0))
+
+    def begun() -> EdgePhase:
+        return EdgePhase(on.model, on.prompts, search, torch.Generator(device=on.device).manual_seed(0))
+
+    phase = begun()
     if late:
         _decide(phase, undecided, kept)
     step = 1 if late else 0  # the first is a full one
@@ -55,6 +60,9 @@ def measure(
     extra = {"peak_mb": peak_mb(on.device)}
     if late:
         extra |= {"undecided": undecided, "kept": kept, "completeness_share": edges.completeness_share}
+    else:
+        counted = multiplications(lambda: begun().step(on.prompts, None, step))
+        extra["ratio_of_multiplications"] = counted / multiplications(lambda: two_plain_passes(on))
     return Comparison(
         "step",
         on.setting,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,7 @@ from discogp.engine.masked_transformer import MaskedTransformer
 from discogp.engine.masks import weight_fields
 from discogp.evaluation import scorer, toggling
 from discogp.evaluation.outcome import Outcome
-from discogp.evaluation.scorer import Evaluator
+from discogp.evaluation.scorer import Evaluator, Scorer
 from discogp.tasks import Example, Prompts
 from tests.tiny_models import build_tiny_gpt2, build_tiny_llama
 
@@ -30,6 +33,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 80 * 6 * 3)
     if request.param == "no room":
         monkeypatch.setattr(toggling, "kept_bytes", lambda device: 10_000)  # for some of the batches
+        monkeypatch.setattr(toggling, "_HALF_MAY_COST", -1.0)
     return request.param
 
 
@@ -142,15 +146,72 @@ def test_what_is_kept_is_given_back_and_answers_stay(model, prompts, room):
     batches, size = toggler.kept
     assert size <= (10_000 if room == "no room" else 10**9)
     assert batches == (1 if room == "no room" else len(session._scorer.batches))
-    held = sum(
-        x.numel() for state in toggler._states.values() for x in (*state.everywhere.values(), *state.ends.values())
-    )
-    assert 0 < 4 * held <= size, "what is counted is what is held"
+    told = [session._scorer.runner(i).state_bytes(state.plan) for i, state in toggler._states.items()]
+    assert size == sum(told), "what is told beforehand is what is held"
     toggler.release()
     assert toggler.kept == (0, 0)
     again = session.without(names)
     np.testing.assert_array_equal(again.kl, before.kl)
     assert toggler.kept == (batches, size)
+
+
+@pytest.fixture
+def three_batches(model, prompts, monkeypatch) -> Scorer:
+    """Of a circuit with an edge that matters in the middle, for `Toggler`s of any room."""
+    monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 80 * 6 * 3)
+    found = Evaluator(model, prompts, "zero").scorer(circuit_of(model, "zero", 0.15))
+    assert len(found.batches) == 3
+    return found
+
+
+def test_where_room_runs_out_the_last_batches_are_kept_in_half_precision(model, three_batches):
+    mask = circuit_of(model, "zero", 0.15).edge_mask
+    whole = toggling.Toggler(three_batches, mask)
+    exact = whole.outcome(mask)
+    n, all_of_it = whole.kept
+    assert (n, [state.half for state in whole._states.values()]) == (3, [False] * 3)
+    smallest = min(state.n_bytes for state in whole._states.values())
+    for room, halves in ((all_of_it - smallest // 4, 1), (all_of_it * 0.56, 3), (all_of_it * 0.2, 0)):
+        tight = toggling.Toggler(three_batches, mask, keep=int(room))
+        for edge in (None, *np.flatnonzero(mask)[::5]):
+            asked = mask.copy()
+            asked[[] if edge is None else edge] = False
+            got, right = tight.outcome(asked), whole.outcome(asked)
+            np.testing.assert_allclose(got.logit_diff, right.logit_diff, atol=2e-3)
+            np.testing.assert_allclose(got.kl, right.kl, atol=1e-3)
+        assert tight.kept[1] <= room
+        assert sum(state.half for state in tight._states.values()) >= halves
+        assert [state.half for state in tight._states.values()] == sorted(
+            state.half for state in tight._states.values()
+        )
+        np.testing.assert_array_equal(tight.outcome(mask).kl, exact.kl)
+
+
+def written_larger(model: MaskedTransformer, times: float) -> MaskedTransformer:
+    """The same model with `times` as large a residual stream: norms divide by its size, so it says the same."""
+
+    def scaled(owner: Any, *names: str) -> Any:
+        return replace(owner, **{n: t * times for n in names if (t := getattr(owner, n)) is not None})
+
+    layers = tuple(scaled(layer, "o", "o_bias", "mlp_out", "mlp_out_bias") for layer in model.weights.layers)
+    unembed = model.weights.unembed.clone()
+    weights = scaled(replace(model.weights, layers=layers, unembed=unembed), "embed", "positions")
+    return MaskedTransformer(weights, "large")
+
+
+def test_what_half_precision_cannot_hold_is_not_kept_in_it(model, prompts, three_batches):
+    mask = circuit_of(model, "zero", 0.15).edge_mask
+    large = Evaluator(written_larger(model, 1e8), prompts, "zero").scorer(circuit_of(model, "zero", 0.15))
+    whole = toggling.Toggler(large, mask)
+    asked = mask.copy()
+    asked[np.flatnonzero(mask)[30]] = False
+    right = whole.outcome(asked)
+    np.testing.assert_allclose(right.kl, toggling.Toggler(three_batches, mask).outcome(asked).kl, atol=1e-3)
+    tight = toggling.Toggler(large, mask, keep=int(whole.kept[1] * 0.6))
+    for _ in range(2):  # the second time, it is known
+        np.testing.assert_allclose(tight.outcome(asked).kl, right.kl, atol=1e-4)
+        assert 0 < tight.kept[0] < 3
+        assert not any(state.half for state in tight._states.values())
 
 
 def test_what_may_be_kept_is_asked_anew_once_all_is_given_back(model, prompts, monkeypatch):

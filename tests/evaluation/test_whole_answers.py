@@ -36,6 +36,7 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         monkeypatch.setattr(scorer, "_BATCH_BYTES", 4 * 32 * 60 * 6 * 8)
     if request.param == "no room":
         monkeypatch.setattr(toggling, "kept_bytes", lambda device: 10_000)
+        monkeypatch.setattr(toggling, "_HALF_MAY_COST", -1.0)
     return request.param
 
 

@@ -226,6 +226,13 @@ ENGINE = _of(
     ),
     (
         "sparse_pass.py",
+        "if self.half else self",
+        "if not self.half else self",
+        "runs build on half precision",
+        "tests/evaluation/test_toggling.py",
+    ),
+    (
+        "sparse_pass.py",
         "parts.append(self._flowing(n_sources, at))",
         "parts.append(self._flowing(self.graph.n_sources, at))",
         "replacements of later sources",
@@ -634,6 +641,27 @@ EVALUATION = _of(
         "parts[place] = tuple(",
         "parts[i] = tuple(",
         "effects at other edges",
+        "tests/evaluation/test_toggling.py",
+    ),
+    (
+        "toggling.py",
+        "if not rounded.finite:",
+        "if False:",
+        "what half precision cannot hold is kept in it",
+        "tests/evaluation/test_toggling.py",
+    ),
+    (
+        "toggling.py",
+        "for other in sorted(self._states, reverse=True):",
+        "for other in sorted(self._states):",
+        "the first batch is the first in half precision",
+        "tests/evaluation/test_toggling.py",
+    ),
+    (
+        "toggling.py",
+        "if size // 2 > self._room or index in self._only_whole:",
+        "if index in self._only_whole:",
+        "more is kept than may be",
         "tests/evaluation/test_toggling.py",
     ),
     (
