@@ -209,10 +209,12 @@ class Loader:
         kept = (
             "all of them" if not data.only_known else f"the {data.kept_share:.1%} that the full model answers rightly"
         )
-        notes = [f"{len(data.test)} test prompts ({kept}).", data.held_out, *(f"Note: {text}." for text in data.notes)]
+        notes = [f"{len(data.test)} test prompts ({kept}).", *(f"Note: {text}." for text in data.notes)]
         refiner = Refiner(session.refine, len(data.test), lambda: self._rest(this()))
         survey = Survey(session, lambda: refiner.busy)
-        made = Workbench(model, session, data.test, " ".join(notes), survey, refiner, saved, data.bos)
+        made = Workbench(
+            model, session, data.test, " ".join(notes), survey, refiner, saved, data.bos, held_out=data.held_out
+        )
         this = weakref.ref(made)  # a circle would outlive its giving up
         return made
 

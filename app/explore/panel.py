@@ -15,6 +15,7 @@ from app.catalogue import Entry
 from app.explore.circuit_graph import circuit_graph
 from app.explore.edges_panel import edges_panel
 from app.explore.permalink import encode
+from app.explore.prompt_strip import strip
 from app.explore.results import changed_prompts, rows, saved_rows
 from app.explore.ticker import look_again
 from app.explore.toggles import History, Toggles
@@ -50,7 +51,7 @@ def pick(entries: Sequence[Entry]) -> Entry | None:
         ids,
         index=ids.index(chosen) if chosen in by_id else 0,
         format_func=lambda entry_id: by_id[entry_id].title if entry_id in by_id else entry_id,
-        help="The shipped examples, your finished runs, and the files that you opened.",
+        label_visibility="collapsed",
     )
     session.state()[session.PICKED] = picked
     return by_id[picked]
@@ -61,6 +62,7 @@ def panel(
     entry: Entry, circuit: Circuit, view: GraphView, history: History, workbench: Future[Workbench] | None
 ) -> None:
     """A click runs only this. What the click changed is never sent back to the graph: see `History`."""
+    first_look = st.container()
     left, right = st.columns([11, 8], gap="medium")
     with left:
         report = circuit_graph(
@@ -82,6 +84,8 @@ def panel(
         with right:
             _saved(entry, circuit, history, workbench)
         return
+    with first_look:
+        strip(entry.id, ready, history.current)
     with tokens:
         token_panel(ready, history.current)
     with right:
@@ -156,7 +160,7 @@ def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench)
     # Before the first figures the table has no revision: nothing in it is of this click.
     revision = f"{history.revision}:{report_number(history)}:{len(names)}" if outcome is not None or not off else ""
     st.html(metrics_table(rows(circuit, ready, outcome, len(names)), revision, settled=not waiting))
-    st.caption(plain(ready.note))
+    st.caption(plain(ready.note), help=plain(ready.held_out) or None)
     if wanted is None:
         st.caption("Click an edge or a node of the graph: it is switched off and the model runs again without it.")
         return

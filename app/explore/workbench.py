@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from cachetools import LRUCache
 
 from app.explore.refining import Refiner
 from app.explore.survey import Survey
@@ -13,11 +15,25 @@ from discogp.terms import Bos
 
 if TYPE_CHECKING:
     from discogp.engine.masked_transformer import MaskedTransformer
+    from discogp.evaluation import one_prompt
+    from discogp.evaluation.one_prompt import Said
     from discogp.evaluation.outcome import Outcome
     from discogp.evaluation.positions import Position
     from discogp.evaluation.session import AblationSession
+    from discogp.tasks.encoded import Prompts
 
 Part = Literal["full", "circuit", "complement"]
+_PARTS: tuple[one_prompt.Part, ...] = ("full", "circuit", "edited", "complement")
+_ANSWERS = 200  # of one prompt by one part, remembered
+
+
+@dataclass(frozen=True)
+class OwnText:
+    """A visitor's own prompt and candidates."""
+
+    text: str
+    right: str
+    wrong: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,10 @@ class Workbench:
     saved: Mapping[str, Mapping[str, Any]] | None = None
     """The figures in the circuit's file by part, where its weights and prompts prove to be those that they are of."""
     bos: Bos = "auto"
+    held_out: str = ""
+    """What of the test prompts occurs in no other split."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _said: MutableMapping[Any, Said] = field(default_factory=lambda: LRUCache(_ANSWERS))
 
     def without(self, names: Iterable[str]) -> Outcome:
         """The circuit without these edges and nodes, on all prompts; what was asked before is remembered."""
@@ -58,6 +77,36 @@ class Workbench:
         """One prompt's own figures, of the full model, the circuit and the circuit without these."""
         with self.lock:
             return self.session.of_prompt(place, names)
+
+    def one(self, prompt: int | OwnText) -> Prompts:
+        """One of the prompts, or somebody's own. ModelError or TaskError for a text that the model cannot be asked."""
+        from discogp.prompts.own import own_prompt
+
+        if isinstance(prompt, OwnText):
+            return own_prompt(self.model, prompt.text, prompt.right, prompt.wrong, self.bos)
+        return self.prompts.subset([prompt])
+
+    def tokens(self, prompt: Prompts) -> list[str]:
+        """The prompt as the model reads it, token by token, white space to be seen."""
+        from discogp.prompts.reading import pieces
+
+        ids = prompt.tokens[0, : int(prompt.lengths[0])].tolist()
+        return [str(i) for i in ids] if self.model.tokenizer is None else pieces(ids, self.model.tokenizer)
+
+    def says(self, prompt: int | OwnText, names: Iterable[str]) -> dict[str, Said]:
+        """What full model, circuit, the circuit without these (if any) and complement say to one prompt."""
+        off = frozenset(names)
+        asked: Prompts = self.one(prompt)
+        found: dict[str, Said] = {}
+        for part in _PARTS:
+            if part == "edited" and not off:
+                continue
+            key = (prompt, part, off if part == "edited" else None)
+            with self.lock:
+                if key not in self._said:
+                    self._said[key] = self.session.says(asked, part, off)
+                found[part] = self._said[key]
+        return found
 
     def positions(self, prompt: int | str, names: Iterable[str]) -> list[Position]:
         """What full model and circuit predict at every position: of one of the prompts, or of somebody's own text."""

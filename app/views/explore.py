@@ -10,8 +10,8 @@ from app.explore.export_menu import export_menu
 from app.explore.open_menu import open_menu
 from app.explore.permalink import LinkError, decode
 from app.explore.toggles import Toggles
-from app.text import plain
-from discogp.circuits.describe import describe, summary
+from app.text import plain, sendable
+from discogp.circuits.describe import describe, sentence, summary
 from discogp.drawing.view import build_view
 from discogp.errors import DiscoGPError
 
@@ -68,7 +68,8 @@ with exports:
     export_menu(circuit, history, workbench, session.source(picked))
 if notice := session.take_notice():
     st.info(plain(notice))
-st.caption(plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
+st.set_page_config(page_title=sendable(f"{describe(circuit)} · DiscoGP Explorer"))
+st.markdown(plain(sentence(circuit)), help=plain(f"{describe(circuit)} · {summary(circuit, circuit.n_edges)}"))
 
 for note in circuit.notes:
     st.caption(f":material/warning: {plain(note[0].upper() + note[1:])}.")

@@ -47,6 +47,38 @@ def summary(circuit: Circuit, n_shown: int) -> str:
     return " · ".join(parts)
 
 
+def sentence(circuit: Circuit) -> str:
+    """What is seen, for somebody who sees it for the first time: how little it is, and what it does with its figures.
+
+    That it is enough is said only of a circuit that is as right as the model, or nearly.
+    """
+    weights = "" if circuit.weight_density is None else f"{percent(circuit.weight_density)} of the weights"
+    what = f"{circuit.n_edges:,} of {circuit.graph.n_edges:,} connections"
+    if circuit.searched == "weights":
+        what = weights or what
+    elif weights:
+        what += f", with {weights},"
+    model, task = (circuit.provenance.get(name) for name in ("model", "task"))
+    owner = str(model).rstrip("/").rpartition("/")[2] or str(model) if model else "the model"
+    aim = f" for the task {task}" if task else ""
+    found = {part: numbers.get("accuracy") for part, numbers in metrics_of(circuit)}
+    full, alone, without = (found.get(part) for part in ("full", "circuit", "complement"))
+    if alone is None:
+        return f"These {what} of {owner} are the circuit{aim}."
+    enough = full is not None and alone >= _ENOUGH * full
+    begin = f"These {what} of {owner} are {'enough' if enough else 'the circuit'}{aim}: alone, they are right on "
+    begin += f"{_tenths(alone)} of the test prompts" + ("" if full is None else f", the full model on {_tenths(full)}")
+    return begin + ("." if without is None else f", and all the rest without them on {_tenths(without)}.")
+
+
+_ENOUGH = 0.97
+"""Share of the full model's accuracy from which on a circuit is said to be enough."""
+
+
+def _tenths(share: float) -> str:
+    return f"{100 * share:.1f}\u00a0%"
+
+
 def metrics_of(circuit: Circuit) -> tuple[tuple[str, dict[str, float]], ...]:
     """The provenance's numbers for the full model, the circuit and its complement; what is no number is left out."""
     return figures_in(circuit.provenance.get("metrics"), ("full", "circuit", "complement"))

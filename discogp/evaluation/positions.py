@@ -54,9 +54,9 @@ def positions(
     log_probs = [logits.float().log_softmax(-1) for logits in (full, circuit)]
     divergences = kl_divergence(*log_probs).tolist()
     texts = [_text(tokenizer, token) for token in tokens]
-    guesses = [_guesses(log_prob, tokenizer, top) for log_prob in log_probs]
+    found = [guesses(log_prob, tokenizer, top) for log_prob in log_probs]
     return [
-        Position(text, guesses[0][t], guesses[1][t], divergences[t], texts[t + 1] if t + 1 < len(texts) else None)
+        Position(text, found[0][t], found[1][t], divergences[t], texts[t + 1] if t + 1 < len(texts) else None)
         for t, text in enumerate(texts)
     ]
 
@@ -78,7 +78,8 @@ def prompt_ids(text: str, tokenizer: Any, bos_id: int | None, bos: Bos = "auto")
     return torch.tensor([opening(ids, tokenizer, bos_id, bos) + ids])
 
 
-def _guesses(log_probs: Float[Tensor, "t V"], tokenizer: Any, top: int) -> list[tuple[Guess, ...]]:
+def guesses(log_probs: Float[Tensor, "t V"], tokenizer: Any, top: int) -> list[tuple[Guess, ...]]:
+    """The likeliest next tokens of every row of log-probabilities [t, V], the likeliest first."""
     best = log_probs.topk(min(top, log_probs.shape[-1]), dim=-1)
     return [
         tuple(Guess(_text(tokenizer, token), probability) for token, probability in zip(row, chances, strict=True))

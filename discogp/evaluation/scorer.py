@@ -150,6 +150,10 @@ class Scorer:
                 found.append(self.read(index, self._logits(index, edge_mask, replacement)))
         return [Outcome.joined(found) for found in parts]
 
+    def logits(self, index: int, edge_mask: NDArray[np.bool_]) -> Float[Tensor, "r V"]:
+        """Logits [r, V] of one of the batches with these edges [E] only."""
+        return self._logits(index, edge_mask, self._replacement(index, self.batches[index]))
+
     def _logits(
         self, index: int, edge_mask: NDArray[np.bool_], replacement: Replacement | None
     ) -> Float[Tensor, "r V"]:
@@ -211,9 +215,13 @@ class Scorer:
         return read(self.batches[index], logits, self.full_log_probs[index])
 
     def of_prompt(self, place: int) -> Scorer:
-        """The same on one of the prompts alone; what is taken over all prompts, like a mean, stays theirs."""
+        """The same on one of the prompts alone."""
+        return self.on(self.prompts.subset([place]))
+
+    def on(self, prompts: Prompts) -> Scorer:
+        """The same on other prompts, few enough for one batch; what is taken over a split, like a mean, stays its."""
         alone = copy(self)
-        alone.prompts = self.prompts.subset([place])
+        alone.prompts = prompts.to(self.model.device)
         alone.batches, alone.workspace = [alone.prompts], Workspace()
         alone.full_log_probs = alone._full_log_probs()
         alone.full_parts = alone._full_parts()

@@ -23,8 +23,9 @@ from discogp.errors import GraphError
 from discogp.evaluation.first_order import FirstOrder, Of, first_order
 from discogp.evaluation.known import ByBatch, on_first
 from discogp.evaluation.minimality import Effect, Minimality, sample_order
+from discogp.evaluation.one_prompt import Part, Said, said
 from discogp.evaluation.outcome import Outcome
-from discogp.evaluation.scorer import Evaluator, check_fits
+from discogp.evaluation.scorer import Evaluator, Scorer, check_fits
 from discogp.evaluation.toggling import Report, Toggler
 from discogp.tasks.encoded import Prompts
 from discogp.terms import Ablation
@@ -130,6 +131,24 @@ class AblationSession:
         scorer = self._scorer.of_prompt(place)
         masks = (self.base.edge_mask, self.base.without(names).edge_mask)
         return (scorer.full, *(scorer.outcome(mask) for mask in masks))  # type: ignore[return-value]
+
+    def says(self, prompt: Prompts, part: Part, names: Iterable[str] = ()) -> Said:
+        """What a part of the model says to one prompt, of the split or not; `edited`: without these edges and nodes.
+
+        With resample ablation, all parts but the full model need the prompt's counterfactual: ConfigError.
+        """
+        scorer, mask = self._scorer, self.base.edge_mask
+        if part == "edited":
+            mask = self.base.without(names).edge_mask
+        elif part == "complement":
+            scorer, mask = self._complement_scorer, self.base.complement().edge_mask
+        alone = scorer.on(prompt)
+        logits = alone.full_log_probs[0] if part == "full" else alone.logits(0, mask)
+        return said(logits, alone.prompts, self.model.tokenizer)
+
+    @cached_property
+    def _complement_scorer(self) -> Scorer:
+        return self._evaluator.scorer(self.base.complement())
 
     @torch.no_grad()
     def at_every_position(

@@ -214,3 +214,38 @@ def test_a_pickle_is_refused_with_the_way_out(visit, tmp_path):
     visit.page.get_by_role("button", name="Open file").click()
     visit.page.locator("input[type=file]").set_input_files(tmp_path / "graph.pt")
     visit.page.get_by_text("runs whatever code is in it").wait_for()
+
+
+def test_the_first_look_says_what_is_seen_and_what_a_prompt_gets(visit):
+    """The sentence, a real prompt, and what every part answers; a cut shows there too."""
+    visit.open()
+    visit.graph_drawn()
+    visit.page.get_by_text("These 38 of 1,519 connections of mini are enough for the task ioi").wait_for()
+    assert visit.page.title() == "mini · ioi · DiscoGP Explorer"
+    visit.page.wait_for_selector(".dg-strip")
+    parts = visit.page.locator(".dg-part b")
+    assert parts.all_inner_texts() == ["full model ✓", "circuit ✓", "complement ✓"]
+    visit.page.evaluate("window.__circuitGraph.toggleNode('m0')")
+    visit.page.wait_for_selector(".dg-of-edited")
+    assert visit.page.locator(".dg-of-edited .dg-bar-right span").bounding_box()["width"] < 5
+    assert visit.page.locator(".dg-of-circuit .dg-bar-right span").bounding_box()["width"] > 60
+
+
+def test_a_text_of_ones_own_is_asked_and_what_cannot_be_is_told(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    before = visit.page.locator(".dg-asked").inner_text()
+    visit.page.get_by_role("button", name="Other prompt").click()
+    visit.page.get_by_text("Hardest for the circuit").click()
+    visit.page.wait_for_function("text => document.querySelector('.dg-asked')?.innerText !== text", arg=before)
+    visit.page.get_by_role("combobox", name="Prompt").fill("Your own")
+    visit.page.get_by_role("combobox", name="Prompt").press("Enter")
+    for label, text in (("Your own text", "Then Emily and Lucy went to the park. Soon Lucy gave the key to"),
+                        ("Right answer", "Emily"), ("Wrong answer", "Lucy")):  # fmt: skip
+        visit.page.get_by_label(label, exact=True).fill(text)
+        visit.page.get_by_label(label, exact=True).press("Enter")
+    visit.page.wait_for_function("document.querySelector('.dg-asked')?.innerText.includes('park')")
+    visit.page.get_by_label("Wrong answer", exact=True).fill("Zqxj")
+    visit.page.get_by_label("Wrong answer", exact=True).press("Enter")
+    visit.page.get_by_text("not in the tokenizer's vocabulary").wait_for()

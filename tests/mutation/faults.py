@@ -644,6 +644,27 @@ EVALUATION = _of(
         "tests/evaluation/test_toggling.py",
     ),
     (
+        "one_prompt.py",
+        "log_probs[places[places >= 0]]",
+        "log_probs[places]",
+        "padding counts as an answer",
+        "tests/evaluation/test_one_prompt.py",
+    ),
+    (
+        "one_prompt.py",
+        "else found.scores.float().log_softmax(-1)",
+        "else found.scores.float().sigmoid().log()",
+        "an answer's share is not of the whole vocabulary",
+        "tests/evaluation/test_one_prompt.py",
+    ),
+    (
+        "session.py",
+        "scorer, mask = self._complement_scorer, self.base.complement().edge_mask",
+        "scorer, mask = self._complement_scorer, self.base.edge_mask",
+        "a prompt's complement is its circuit",
+        "tests/evaluation/test_one_prompt.py",
+    ),
+    (
         "toggling.py",
         "if not rounded.finite:",
         "if False:",

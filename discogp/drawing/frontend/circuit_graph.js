@@ -15,6 +15,13 @@ const PADDING = { left: 46, right: 22, top: 22, bottom: 22 };
 const MONO = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace';
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+// What a node is, for somebody who does not read names such as a2.h7.
+function nodeWords(name) {
+  const [, layer, head] = /^[am](\d+)(?:\.h(\d+))?$/.exec(name) || [];
+  if (name === "input") return "the prompt's tokens";
+  if (layer === undefined) return "what comes next";
+  return head === undefined ? `MLP of layer ${layer}` : `head ${head} of layer ${layer}`;
+}
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 function element(tag, text, className) {
@@ -60,7 +67,8 @@ class CircuitGraph {
 
   update({ data, setStateValue }) {
     this.send = setStateValue;
-    this.frame.style.height = data.height ? `${data.height}px` : "100%";
+    // Never so high that the figures' row and the whole graph do not fit in one window.
+    this.frame.style.height = data.height ? `clamp(380px, calc(100vh - 290px), ${data.height}px)` : "100%";
     const theme = this.readTheme();
     const newGraph = !this.graph || this.graph.id !== data.graph.id;
     const newTheme = !this.theme || JSON.stringify(theme) !== JSON.stringify(this.theme);
@@ -116,7 +124,10 @@ class CircuitGraph {
     this.weakest = Math.min(...strengths);
     this.spread = Math.max(...strengths) - this.weakest;
     this.visibleLinks = new Set(this.visible.map((link) => link.id));
-    this.sliderText.textContent = `${this.limit.toLocaleString("en")} of ${this.links.length.toLocaleString("en")}`;
+    const [kept, sent] = [this.graph.kept, this.links.length];
+    this.sliderText.textContent = `${this.limit.toLocaleString("en")} of ${kept.toLocaleString("en")}`;
+    const others = kept > sent ? ` The weakest ${plural(kept - sent, "edge")} cannot be drawn here.` : "";
+    this.sliderText.title = `The strongest are drawn, by score.${others}`;
     this.empty.hidden = this.visible.length > 0;
     this.empty.textContent = this.links.length ? "Every kind of edge is hidden." : "This circuit keeps no edges.";
   }
@@ -547,7 +558,7 @@ class CircuitGraph {
   nodeTip(name) {
     const node = this.nodes.get(name);
     const off = this.offNodes.has(name);
-    const lines = [element("b", name)];
+    const lines = [element("b", name), element("span", nodeWords(name))];
     const [inputs, outputs] = [node.in, node.out];
     if (inputs[1]) lines.push(element("span", `${inputs[0].toLocaleString("en")} of ${plural(inputs[1], "edge")} in`));
     if (outputs[1]) lines.push(element("span", `${outputs[0].toLocaleString("en")} of ${plural(outputs[1], "edge")} out`));
@@ -558,7 +569,8 @@ class CircuitGraph {
   edgeTip(id) {
     const link = this.linkById.get(id);
     const lines = [element("b", `${link.source} → ${link.target}`)];
-    lines.push(element("span", `read as ${this.graph.kindLabels[link.kind]}`));
+    const role = { q: ", as its query", k: ", as its key", v: ", as its value" }[link.kind] || "";
+    lines.push(element("span", `${nodeWords(link.source)}, read by ${nodeWords(link.target)}${role}`));
     if (link.score !== null) lines.push(element("span", `score ${Number(link.score.toPrecision(4))}`));
     lines.push(element("span", `rank ${link.rank.toLocaleString("en")} of ${this.graph.kept.toLocaleString("en")}`));
     const node = [link.source, link.target].find((name) => this.offNodes.has(name));

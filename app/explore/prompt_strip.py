@@ -1,0 +1,99 @@
+"""Explore's first look: one real prompt, and what full model, circuit, edit and complement answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from app import session
+from app.explore.prompt_html import prompt_strip, top_table
+from app.explore.ticker import look_again
+from app.explore.toggles import Toggles
+from app.explore.workbench import OwnText, Workbench
+from app.text import plain
+from discogp.errors import DiscoGPError
+
+if TYPE_CHECKING:
+    from discogp.evaluation.outcome import Outcome
+
+_ORDERS = ("As listed", "Hardest for the circuit", "Changed most by your edit")
+_OWN = -1
+_LOOK_AGAIN = 0.4
+
+
+@st.fragment
+def strip(key: str, workbench: Workbench, off: Toggles) -> None:
+    """The prompt that this visitor chose; the first one before that. Follows what is switched off."""
+    shown, chooser = st.columns([9, 2], vertical_alignment="center", gap="small")
+    with chooser:
+        buttons = st.container(horizontal=True)
+    with buttons, st.popover("Other prompt", icon=":material/chat:", width="stretch"):
+        prompt = _choose(key, workbench, off)
+    with shown:
+        try:
+            asked, says = workbench.one(prompt), workbench.says(prompt, off.names)
+        except DiscoGPError as error:
+            st.warning(plain(str(error)))
+            return
+        example = asked.examples[0]
+        st.html(prompt_strip(workbench.tokens(asked), example.correct, example.wrong, says))
+    with buttons, st.popover("Next words", icon=":material/format_list_numbered:", width="stretch"):
+        st.html(top_table(says, example.correct, example.wrong))
+        st.caption("The likeliest next tokens of each. What your edit brings in anew is underlined.")
+
+
+def _choose(key: str, workbench: Workbench, off: Toggles) -> int | OwnText:
+    examples = workbench.prompts.examples
+    order = st.radio("Order", _ORDERS, key=f"prompt_order {key}")
+    places = _ordered(order, workbench, off)
+    # Of a new order the first prompt is shown, not the one that was chosen in another.
+    list_key = f"prompt_shown {key} {order} {places is not None} {hash(off.names) if order == _ORDERS[2] else ''}"
+    if order == _ORDERS[2] and not off:
+        st.caption("Nothing is switched off yet: the hardest come first.")
+    if places is None:
+        st.caption(":material/hourglass_top: All prompts are being run for that; until then as listed.")
+        look_again(_LOOK_AGAIN, f"order {key}")
+        places = list(range(len(examples)))
+    place = st.selectbox(
+        "Prompt",
+        [*places, _OWN],
+        format_func=lambda i: "Your own text" if i == _OWN else examples[i].prompt,
+        key=list_key,
+        help="Type a part of it to search.",
+    )
+    if place != _OWN:
+        return place
+    text = st.text_input("Your own text", key=f"own_text {key}", placeholder=examples[0].prompt)
+    left, right = st.columns(2)
+    good = left.text_input("Right answer", key=f"own_right {key}", placeholder=examples[0].correct[0].strip())
+    bad = right.text_input("Wrong answer", key=f"own_wrong {key}", placeholder=examples[0].wrong[0].strip())
+    if not (text.strip() and good.strip() and bad.strip()):
+        st.caption("Give the text and both answers, then press Enter.")
+        return 0
+    return OwnText(text, good, bad)
+
+
+def _ordered(order: str, workbench: Workbench, off: Toggles) -> list[int] | None:
+    """Places of prompts in this order; None while that is being found out."""
+    if order == _ORDERS[0]:
+        return list(range(len(workbench.prompts)))
+    before = _on_all(workbench, frozenset(), "circuit")
+    if order == _ORDERS[1] or before is None or not off:
+        return None if before is None else _ascending(before.logit_diff)
+    after = _on_all(workbench, off.names, "edit")
+    return None if after is None else _ascending(-abs(before.logit_diff - after.logit_diff))
+
+
+def _on_all(workbench: Workbench, names: frozenset[str], what: str) -> Outcome | None:
+    """What the circuit without these does on all prompts, once it is known; beside what the figures wait for."""
+    wanted = workbench.refiner.ask(f"{session.visitor()} {what}", names)
+    if wanted.error is not None:
+        raise wanted.error
+    return wanted.outcome if wanted.settled else None
+
+
+def _ascending(values: NDArray[Any]) -> list[int]:
+    return np.argsort(values, kind="stable").tolist()
