@@ -10,6 +10,7 @@ from functools import partial
 import streamlit as st
 
 from app.explore.toggles import History
+from app.explore.widths import widths_of
 from app.explore.workbench import Workbench
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.describe import describe
@@ -45,8 +46,11 @@ def export_menu(circuit: Circuit, history: History, workbench: Future[Workbench]
 def _make(circuit: Circuit, history: History, workbench: Future[Workbench] | None, source: str, name: str) -> bytes:
     from discogp.export import render
 
-    off = history.current.names
-    return render(circuit, name, off=off, measured=measured(workbench, off), source=source)
+    off, figures = history.current.names, measured(workbench, history.current.names)
+    widths = None
+    if history.by_effect and workbench is not None and figures is not None:
+        widths = widths_of(circuit, workbench.result().survey)
+    return render(circuit, name, off=off, measured=figures, source=source, widths=widths)
 
 
 def measured(workbench: Future[Workbench] | None, off: frozenset[str]) -> Measured | None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import libraries, session
 from app.catalogue import Entry
@@ -20,6 +21,7 @@ from app.explore.results import changed_prompts, rows, saved_rows
 from app.explore.ticker import look_again
 from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
+from app.explore.widths import EFFECT, SCORE, is_quick
 from app.explore.workbench import Workbench
 from app.tables import chips, metrics_table, prompts_table
 from app.text import error_text, plain, sendable
@@ -30,7 +32,7 @@ from discogp.errors import DiscoGPError
 if TYPE_CHECKING:
     from app.explore.refining import Refinement
 
-MOST_EDGES = 2_000  # sent to the browser; the graph's own slider says how many of them are drawn
+MOST_EDGES = 10_000  # sent to the browser; the graph's own slider says how many of them are drawn
 HEIGHT = 640
 _FIRST_FIGURES = 1.0  # seconds that a click waits for its first figures before the page says that there are none yet
 _SETTLING = 0.12  # and then, if those came as quickly, for the rest: of a quick model all figures are there at once
@@ -62,8 +64,14 @@ def panel(
     entry: Entry, circuit: Circuit, view: GraphView, history: History, workbench: Future[Workbench] | None
 ) -> None:
     """A click runs only this. What the click changed is never sent back to the graph: see `History`."""
+    ready = _ready(workbench)
     first_look = st.container()
     left, right = st.columns([11, 8], gap="medium")
+    with right, st.container(horizontal=True, vertical_alignment="center"):
+        buttons, choice = st.container(width="content"), st.container(width="content")
+    with right:
+        view = _drawing(entry, circuit, view, history, ready, choice)
+    history.redrawn(view.id)
     with left:
         report = circuit_graph(
             view,
@@ -77,9 +85,8 @@ def panel(
     address = "" if entry.id in session.uploads() else entry.id  # a file is here for this visit only
     session.write_link(circuit=address, off=encode(history.current, circuit.graph))
     changed, edges, tokens = st.container(), st.container(), st.container()
-    with right:
+    with buttons:
         _buttons(history)
-    ready = _ready(workbench)
     if ready is None:
         with right:
             _saved(entry, circuit, history, workbench)
@@ -113,6 +120,7 @@ def _failure(workbench: Future[Workbench]) -> Exception | None:
 
 
 def _buttons(history: History) -> None:
+    """Drawn after the graph, whose click is in the history by then."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Undo", icon=":material/undo:", on_click=history.undo, disabled=not history.past)
         st.button("Redo", icon=":material/redo:", on_click=history.redo, disabled=not history.future)
@@ -124,6 +132,43 @@ def _buttons(history: History) -> None:
             disabled=not history.current,
             help="Switch everything on again",
         )
+
+
+def _drawing(
+    entry: Entry,
+    circuit: Circuit,
+    view: GraphView,
+    history: History,
+    ready: Workbench | None,
+    choice: DeltaGenerator,
+) -> GraphView:
+    """The drawing with the widths that this visitor chose."""
+    wanted = choice.segmented_control(
+        "Width of edges",
+        [EFFECT, SCORE],
+        default=EFFECT if is_quick(circuit) else SCORE,
+        required=True,
+        label_visibility="collapsed",
+        key=f"widths {entry.id}",
+        help="What the width of an edge shows: how the logit difference changes without it, or the search's score.",
+    )
+    drawing = view if wanted != EFFECT or ready is None else _by_effect(entry, circuit, view, ready)
+    history.by_effect = drawing is not view
+    return drawing
+
+
+def _by_effect(entry: Entry, circuit: Circuit, view: GraphView, ready: Workbench) -> GraphView:
+    """The drawing by effect, once that is known; until then as it is, with a word about it."""
+    survey = ready.survey
+    survey.estimate()
+    if survey.estimating:
+        st.caption(":material/hourglass_top: Estimating what each edge does; until then, widths show scores.")
+        look_again(_LOOK_AGAIN, f"estimate {entry.id}")
+        return view
+    if (error := survey.estimate_error) is not None:
+        st.warning(f"What the edges do could not be estimated, so widths show scores. {error_text(error)}")
+        return view
+    return ready.drawing(circuit, MOST_EDGES)
 
 
 def _saved(entry: Entry, circuit: Circuit, history: History, workbench: Future[Workbench] | None) -> None:

@@ -76,6 +76,7 @@ class Survey:
         self.running = False
         """Whether there is work under way, paused work too."""
         self._future: Future[None] | None = None
+        self._estimating: Future[None] | None = None
         self._stop = threading.Event()
         self._asked: deque[str] = deque()
         self._everything = False
@@ -134,6 +135,22 @@ class Survey:
         effects = list(self.effects.values())
         return rank_correlation([self.estimates[e.edge] for e in effects], [e.logit_diff for e in effects])
 
+    def estimate(self) -> None:
+        """Find out the estimates alone. Returns at once; does nothing where they are known or under way."""
+        with self._lock:
+            if not self.estimates and self._estimating is None and not self.running:
+                self._estimating = _pool.submit(self._estimate, self._stop)
+
+    @property
+    def estimating(self) -> bool:
+        return not self.estimates and (self.running or (self._estimating is not None and not self._estimating.done()))
+
+    @property
+    def estimate_error(self) -> BaseException | None:
+        """Why there are no estimates."""
+        tried = self._estimating
+        return None if self.estimates or tried is None or not tried.done() else tried.exception()
+
     def start(self) -> None:
         """Returns at once. Goes on where it rested or failed; does nothing while it runs or once all is done."""
         with self._lock:
@@ -170,14 +187,19 @@ class Survey:
             self._stop.set()
             self._forget()
 
+    def _estimate(self, stop: threading.Event) -> None:
+        if self.estimates or stop.is_set():
+            return
+        found = self._session.first_order().by_name
+        with self._lock:
+            if not stop.is_set():
+                self.estimates = found
+
     def _work(self, stop: threading.Event, effects: dict[str, Effect]) -> None:
         try:
-            if not self.estimates:
-                found = self._session.first_order().by_name
-                with self._lock:
-                    if stop.is_set():
-                        return
-                    self.estimates = found
+            self._estimate(stop)
+            if stop.is_set():
+                return
             for some in self._session.effects(self._chunks(stop)):
                 effects.update({effect.edge: effect for effect in some})
                 now = time.monotonic()

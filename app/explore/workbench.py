@@ -11,9 +11,12 @@ from cachetools import LRUCache
 
 from app.explore.refining import Refiner
 from app.explore.survey import Survey
+from app.explore.widths import widths_of
 from discogp.terms import Bos
 
 if TYPE_CHECKING:
+    from discogp.circuits.circuit import Circuit
+    from discogp.drawing.view import GraphView
     from discogp.engine.masked_transformer import MaskedTransformer
     from discogp.evaluation import one_prompt
     from discogp.evaluation.one_prompt import Said
@@ -52,6 +55,7 @@ class Workbench:
     held_out: str = ""
     """What of the test prompts occurs in no other split."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _drawings: dict[str, GraphView] = field(default_factory=dict)
     _said: MutableMapping[Any, Said] = field(default_factory=lambda: LRUCache(_ANSWERS))
 
     def without(self, names: Iterable[str]) -> Outcome:
@@ -77,6 +81,16 @@ class Workbench:
         """One prompt's own figures, of the full model, the circuit and the circuit without these."""
         with self.lock:
             return self.session.of_prompt(place, names)
+
+    def drawing(self, circuit: Circuit, most: int) -> GraphView:
+        """The circuit with edges as wide as what they do, as far as that is known; their scores before."""
+        from discogp.drawing.view import build_view
+
+        widths = widths_of(circuit, self.survey)
+        what = "" if widths is None else widths.what
+        if what not in self._drawings:
+            self._drawings[what] = build_view(circuit, most, widths=widths)
+        return self._drawings[what]
 
     def one(self, prompt: int | OwnText) -> Prompts:
         """One of the prompts, or somebody's own. ModelError or TaskError for a text that the model cannot be asked."""

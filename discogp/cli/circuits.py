@@ -14,7 +14,9 @@ from discogp.errors import ConfigError
 
 if TYPE_CHECKING:
     from discogp.circuits.circuit import Circuit
+    from discogp.drawing.view import Widths
     from discogp.engine.masked_transformer import MaskedTransformer
+    from discogp.evaluation.session import AblationSession
     from discogp.export import Measured
     from discogp.prompts.prepare import TaskData
 
@@ -39,6 +41,13 @@ def add_to(commands: Any) -> None:
     export.add_argument("--max-edges", type=int, help="only the strongest; default: what the format shows well")
     export.add_argument("--theme", choices=("light", "dark"), default="light")
     export.add_argument("--off", metavar="NAMES", help="edges and nodes to switch off, with commas: m3,input->a0.h1<q>")
+    export.add_argument(
+        "--widths",
+        choices=("score", "estimate", "effect"),
+        default="score",
+        help="what pictures show by the width of lines: scores, or, running the model, what the logit difference loses "
+        "without the edge, estimated for all from one backward pass or found out one by one",
+    )
     export.add_argument("--score", action="store_true", help="run the model: the figures are those of what is left")
 
     sparsity = add_command(commands, "sparsity", _sparsity, "show how many weights a circuit keeps, and where")
@@ -140,33 +149,51 @@ def _export(options: argparse.Namespace) -> None:
 
         say(str(export_huggingface(circuit, options.out, options.model)))
         return
-    if options.model is not None and not options.score:
+    runs = options.score or options.widths != "score"
+    if options.model is not None and not runs:
         raise ConfigError(
-            f"--model says of which model hf makes a copy, or --score runs; a {options.format} needs none"
+            f"--model says of which model hf makes a copy, or --score or --widths runs; a {options.format} needs none"
         )
     off = [name.strip() for name in (options.off or "").split(",") if name.strip()]
     circuit.without(off)  # names the first that does not exist, before a model is loaded
-    measured = _measured(options, off) if options.score else None
+    at_work = _at_work(options) if runs else None
+    measured = _measured(at_work, off) if at_work and options.score else None
+    widths = _widths(at_work, options.widths) if at_work and options.widths != "score" else None
     path = export(
         circuit, options.format, options.out, max_edges=options.max_edges, theme=options.theme, off=off,
-        measured=measured, source=str(options.circuit),
+        measured=measured, source=str(options.circuit), widths=widths,
     )  # fmt: skip
     say(str(path))
     if off and measured is None:
         note("note: the figures of what is left were not computed, and the export says so; --score computes them")
 
 
-def _measured(options: argparse.Namespace, off: list[str]) -> Measured:
-    """The figures of the circuit, and of what is left of it, on its own test prompts."""
+def _at_work(options: argparse.Namespace) -> AblationSession:
+    """The circuit with its model and its own test prompts."""
     from discogp.evaluation.session import AblationSession
-    from discogp.export import Measured
 
     own = {"ablation": None, "task": None, "task_file": None, "data": None, "bos": None, "answers": None}
     model, circuit, data = _restored(argparse.Namespace(**{**vars(options), **own, "exact": False, "device": "cpu"}))
-    session = AblationSession(model, circuit, data.test)
+    return AblationSession(model, circuit, data.test)
+
+
+def _measured(session: AblationSession, off: list[str]) -> Measured:
+    """The figures of the circuit, and of what is left of it."""
+    from discogp.export import Measured
+
     parts = (session.full, session.circuit, session.complement)
     edited = session.without(off).metrics.to_json() if off else None
     return Measured(*(part.metrics.to_json() for part in parts), edited=edited)
+
+
+def _widths(session: AblationSession, name: str) -> Widths:
+    from discogp.drawing.view import Widths
+
+    if name == "estimate":
+        values = session.first_order().by_name
+    else:
+        values = {effect.edge: effect.logit_diff for effect in session.leave_one_out().effects}
+    return Widths.of(session.base.graph, values, name)
 
 
 def _sparsity(options: argparse.Namespace) -> None:

@@ -162,6 +162,7 @@ def _link(view: GraphView, link: ViewLink, palette: dict[str, Any], frame: _Fram
     width = 0.7 if off else (0.9 - 0.4 * crowd) + (3.1 - 0.6 * crowd) * link.strength
     colour = palette["off"] if off else palette["edges"][link.kind]
     score = "" if link.score is None else f", score {link.score:z.4g}"
+    score += "" if link.value is None else f", {view.widths_show} {link.value:z.4g}"
     title = f"{link.name}{score}, rank {link.rank}{', off' if off else ''}"
     return (
         f'<path d="{_curve(view, link, frame)}" stroke="{colour}" stroke-opacity="{opacity:.2f}" '

@@ -16,6 +16,7 @@ from functools import cache, cached_property
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.describe import KIND_LABELS, describe, metrics_of, summary
@@ -25,6 +26,34 @@ from discogp.errors import ConfigError
 
 # At most some 300 edges read well at once; the page's slider starts here.
 DEFAULT_SHOWN = 250
+
+
+WIDTHS: Mapping[str, str] = {
+    "score": "score",
+    "estimate": "effect on the logit difference, estimated",
+    "effect": "effect on the logit difference",
+}
+"""What the widths of links can show, in words. An effect is how the figure changes when the edge alone is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """What the widths of links show instead of scores: `values` [E] of the graph's edges, by size, whatever their sign;
+    `name`: one of WIDTHS."""
+
+    values: NDArray[np.float32]
+    name: str
+
+    @classmethod
+    def of(cls, graph: ComputationGraph, values: Mapping[str, float], name: str) -> Widths:
+        """From values by the edges' names; those of other edges are 0."""
+        found = np.zeros(graph.n_edges, dtype=np.float32)
+        found[[graph.index(edge) for edge in values]] = list(values.values())
+        return cls(found, name)
+
+    @property
+    def what(self) -> str:
+        return WIDTHS[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +78,8 @@ class ViewNode:
 
 @dataclass(frozen=True, slots=True)
 class ViewLink:
-    """A kept edge. `rank` is 1 for the strongest of the circuit; `strength` (0–1) sets width and opacity.
+    """A kept edge. `rank` is 1 for the strongest of the circuit; `strength` (0–1) sets width and opacity; `value` is
+    what both show, where that is not the score.
 
     `roundness` is vis-network's: of a vertical `cubicBezier`, or of a `curvedCW` within a column.
     """
@@ -63,6 +93,7 @@ class ViewLink:
     strength: float
     same_column: bool
     roundness: float
+    value: float | None = None
 
     @property
     def width(self) -> float:
@@ -92,6 +123,7 @@ class GraphView:
     off_edges: frozenset[str] = frozenset()
     off_nodes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    widths_show: str = WIDTHS["score"]
 
     def is_off(self, link: ViewLink) -> bool:
         """Whether the link is off by itself or because a node at one of its ends is."""
@@ -112,6 +144,7 @@ class GraphView:
             "title": self.title,
             "subtitle": self.subtitle,
             "kept": self.n_kept,
+            "widthsShow": self.widths_show,
             "shown": min(DEFAULT_SHOWN, len(self.links)),
             "width": self.width,
             "height": self.height,
@@ -138,6 +171,7 @@ class GraphView:
                     e.strength,
                     int(e.same_column),
                     e.roundness,
+                    e.value,
                 ]
                 for e in self.links
             ],
@@ -159,25 +193,28 @@ def build_view(
     kinds: Collection[str] | None = None,
     layers: tuple[int, int] | None = None,
     title: str | None = None,
+    widths: Widths | None = None,
 ) -> GraphView:
     """Choose what to draw and place it.
 
-    Of the kept edges that pass the filters, the strongest `max_edges` (None: all) are taken. `min_score`: lowest
-    score; `kinds`: some of q, k, v, mlp, logits; `layers`: first and last layer (inclusive), of which an edge
-    must touch one. `off`: names of edges or nodes to draw as switched off; GraphError for an unknown one.
+    Of the kept edges that pass the filters, the strongest `max_edges` (None: all) are taken, by score or by `widths`.
+    `min_score`: lowest score; `kinds`: some of q, k, v, mlp, logits; `layers`: first and last layer (inclusive), of
+    which an edge must touch one. `off`: names of edges or nodes to draw as switched off; GraphError for an unknown one.
     """
     graph = circuit.graph
     most = None if max_edges is None else max(0, max_edges)
     # Without filters the strongest are those drawn: of hundreds of thousands no more need be made.
-    ranked = _filtered(circuit, min_score, kinds, layers, most if min_score is kinds is layers is None else None)
+    unfiltered = min_score is kinds is layers is None
+    ranked = _filtered(_ranked(circuit, widths, most if unfiltered else None), circuit, min_score, kinds, layers)
     taken = ranked[:most]
     off_edges = frozenset(graph.edge(name).name for name in off if "->" in name)
     off_nodes = frozenset(graph.node(name).name for name in off if "->" not in name)
     nodes, rows, width = _place(circuit, [edge for _, edge in taken])
     by_name = {node.name: node for node in nodes}
-    strengths = _strengths(circuit, [edge.index for _, edge in taken])
+    strengths = _strengths(circuit.edge_scores if widths is None else widths.values, [edge.index for _, edge in taken])
     links = tuple(
-        _link(circuit, edge, rank, strength, by_name) for (rank, edge), strength in zip(taken, strengths, strict=True)
+        _link(circuit, edge, rank, strength, by_name, widths)
+        for (rank, edge), strength in zip(taken, strengths, strict=True)
     )
     return GraphView(
         nodes=nodes,
@@ -192,21 +229,30 @@ def build_view(
         height=len(rows) + 1.0,
         off_edges=off_edges,
         off_nodes=off_nodes,
+        widths_show=WIDTHS["score"] if widths is None else widths.what,
     )
 
 
+def _ranked(circuit: Circuit, widths: Widths | None, most: int | None) -> list[tuple[int, Edge]]:
+    """The `most` strongest kept edges with their rank in the circuit (from 1)."""
+    if widths is None:
+        return list(enumerate(circuit.strongest(most), start=1))
+    kept = np.flatnonzero(circuit.edge_mask)
+    order = kept[np.argsort(-np.abs(widths.values[kept]), kind="stable")]
+    return list(enumerate(circuit.graph.edges_at(order[:most]), start=1))
+
+
 def _filtered(
+    ranked: list[tuple[int, Edge]],
     circuit: Circuit,
     min_score: float | None,
     kinds: Collection[str] | None,
     layers: tuple[int, int] | None,
-    most: int | None,
 ) -> list[tuple[int, Edge]]:
-    """Of the `most` strongest kept edges those that pass every filter, with their rank in the circuit (from 1)."""
+    """Those that pass every filter."""
     unknown = sorted(set(kinds or ()) - set(get_args(EdgeKind)))
     if unknown:
         raise ConfigError(f"edge kind {unknown[0]!r} is unknown; allowed: {', '.join(get_args(EdgeKind))}")
-    ranked = list(enumerate(circuit.strongest(most), start=1))
     if min_score is not None and circuit.edge_scores is not None:
         scores = circuit.edge_scores
         ranked = [(rank, edge) for rank, edge in ranked if scores[edge.index] >= min_score]
@@ -248,12 +294,17 @@ def _place(
     return placed, tuple((float(row_of[layer]), f"L{layer}") for layer in layers), width
 
 
-def _link(circuit: Circuit, edge: Edge, rank: int, strength: float, nodes: Mapping[str, ViewNode]) -> ViewLink:
+def _link(
+    circuit: Circuit, edge: Edge, rank: int, strength: float, nodes: Mapping[str, ViewNode], widths: Widths | None
+) -> ViewLink:
     source, target = nodes[edge.source], nodes[edge.target]
     same_column = abs(source.x - target.x) < 0.3
     roundness = _column_roundness(edge.kind, target.y - source.y) if same_column else PULL[edge.kind]
     score = None if circuit.edge_scores is None else float(str(circuit.edge_scores[edge.index]))
-    return ViewLink(edge.name, edge.source, edge.target, edge.kind, score, rank, strength, same_column, roundness)
+    value = None if widths is None else float(str(widths.values[edge.index]))
+    return ViewLink(
+        edge.name, edge.source, edge.target, edge.kind, score, rank, strength, same_column, roundness, value
+    )
 
 
 @cache
@@ -282,14 +333,14 @@ def _degrees(graph: ComputationGraph, circuit: Circuit) -> dict[str, tuple[int, 
     return {node.name: tuple(values) for node, *values in zip(graph.nodes, *columns, strict=True)}  # type: ignore[misc]
 
 
-def _strengths(circuit: Circuit, indices: Sequence[int]) -> list[float]:
-    """How strongly to draw each link, 0–1: monotone in |score|, stretched over the scores that are drawn.
+def _strengths(values: NDArray[np.float32] | None, indices: Sequence[int]) -> list[float]:
+    """How strongly to draw each link, 0–1: monotone in |value|, stretched over the values that are drawn.
 
     Mask logits crowd far from zero and attributions crowd near it, so both ends come from percentiles.
     """
-    if circuit.edge_scores is None or not indices:
+    if values is None or not indices:
         return [0.5] * len(indices)
-    sizes = np.abs(circuit.edge_scores[np.asarray(indices)].astype(np.float64))
+    sizes = np.abs(values[np.asarray(indices)].astype(np.float64))
     low, high = np.percentile(sizes, [5, 99])
     if high - low <= 1e-12 * max(high, 1e-300):
         return [0.5] * len(indices)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from discogp.circuits.circuit import Circuit
 from discogp.drawing.palette import PALETTES, Theme
+from discogp.drawing.view import Widths
 from discogp.errors import ArtifactError
 from discogp.export.base import FORMATS, Wanted
 from discogp.export.facts import Measured, command
@@ -31,6 +32,7 @@ def render(
     title: str | None = None,
     measured: Measured | None = None,
     source: str | None = None,
+    widths: Widths | None = None,
 ) -> bytes:
     """The bytes of a file in one of FORMATS.
 
@@ -40,7 +42,8 @@ def render(
 
     `measured`: figures that were just computed, with off edges those of what is left among them; without them, the
     figures saved with the circuit are shown as the original's, and that what is left was not measured. `source`: where
-    the circuit is, for the command that makes the export again.
+    the circuit is, for the command that makes the export again. `widths`: what pictures show by the width of lines, and
+    say so; the edges' scores by default.
     Raises ArtifactError for an unknown format, theme or size, and GraphError for an unknown name in `off`.
     """
     chosen = FORMATS[format]
@@ -51,8 +54,9 @@ def render(
     most = chosen.most_edges if max_edges is None else max_edges
     names = frozenset(off)
     scored = bool(names) and measured is not None and measured.edited is not None
-    again = command(source, format, chosen.suffix, names, max_edges=max_edges, theme=theme, scored=scored)
-    return chosen.make(Wanted(circuit, most, names, theme, scale, title, measured, again))
+    drawn = "score" if widths is None else widths.name
+    again = command(source, format, chosen.suffix, names, max_edges=max_edges, theme=theme, scored=scored, widths=drawn)
+    return chosen.make(Wanted(circuit, most, names, theme, scale, title, measured, again, widths))
 
 
 def export(
@@ -67,6 +71,7 @@ def export(
     title: str | None = None,
     measured: Measured | None = None,
     source: str | None = None,
+    widths: Widths | None = None,
 ) -> Path:
     """Write `render`'s bytes to a file, replacing it whole or not at all; ArtifactError where that cannot be."""
     target = Path(path)
@@ -81,7 +86,7 @@ def export(
     check_writable(target)
     content = render(
         circuit, format, max_edges=max_edges, off=off, theme=theme, scale=scale, title=title, measured=measured,
-        source=source,
+        source=source, widths=widths,
     )  # fmt: skip
     try:
         with replaced_file(target) as temporary:

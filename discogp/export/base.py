@@ -11,7 +11,7 @@ from functools import cached_property
 
 from discogp.circuits.circuit import Circuit
 from discogp.drawing.palette import Theme
-from discogp.drawing.view import GraphView, build_view
+from discogp.drawing.view import GraphView, Widths, build_view
 from discogp.errors import ArtifactError
 from discogp.export.facts import Measured, edit_in_words, facts, figures, lines, metrics_of_edit
 from discogp.registry import Registry
@@ -21,7 +21,8 @@ from discogp.registry import Registry
 class Wanted:
     """What is to be carried away. `off`: names of edges and nodes that are switched off; `max_edges`: how many of the
     strongest edges, None for all; `scale`: pixels of a bitmap for each of the drawing's; `measured`: figures that were
-    computed just now; `again`: the command that makes the same."""
+    computed just now; `again`: the command that makes
+    the same; `widths`: what lines are as wide as."""
 
     circuit: Circuit
     max_edges: int | None
@@ -31,16 +32,18 @@ class Wanted:
     title: str | None
     measured: Measured | None = None
     again: str = ""
+    widths: Widths | None = None
 
     def view(self) -> GraphView:
         """The drawing: what is off is in it, in grey, and the figures are those of what is left."""
-        view = build_view(self.circuit, self.max_edges, self.off, title=self.title)
+        view = build_view(self.circuit, self.max_edges, self.off, title=self.title, widths=self.widths)
         edit = {}
         if self.off:
             words = f"edited: {edit_in_words(self.circuit, self.off, self.measured)} · {self.circuit.ablation} ablation"
             edit = {"title": f"{view.title} · edited", "subtitle": words}
         metrics = figures(self.circuit, bool(self.off), self.measured)
-        return replace(view, metrics=metrics, notes=lines(self.facts), **edit)
+        shown = () if self.widths is None else (f"line width: {self.widths.what}",)
+        return replace(view, metrics=metrics, notes=(*shown, *lines(self.facts)), **edit)
 
     @cached_property
     def facts(self) -> dict[str, str]:

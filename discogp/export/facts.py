@@ -138,6 +138,7 @@ def command(
     max_edges: int | None,
     theme: str,
     scored: bool,
+    widths: str,
 ) -> str:
     """The command line that makes the same export of the circuit at `source`."""
     options = ["--format", format, "--out", f"circuit.{ending}"]
@@ -145,6 +146,7 @@ def command(
     options += [] if theme == "light" else ["--theme", theme]
     options += ["--off", ",".join(sorted(off))] if off else []
     options += ["--score"] if scored else []
+    options += [] if widths == "score" else ["--widths", widths]
     return shlex.join(["python", "-m", "discogp", "export", source or "CIRCUIT", *options])
 
 

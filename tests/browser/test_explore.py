@@ -249,3 +249,28 @@ def test_a_text_of_ones_own_is_asked_and_what_cannot_be_is_told(visit):
     visit.page.get_by_label("Wrong answer", exact=True).fill("Zqxj")
     visit.page.get_by_label("Wrong answer", exact=True).press("Enter")
     visit.page.get_by_text("not in the tokenizer's vocabulary").wait_for()
+
+
+def test_widths_show_effects_or_scores_and_the_view_and_what_is_off_stay(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    wait = "what => window.__circuitGraph.graph.widthsShow.startsWith(what)"
+    # Exact ones, if another visitor has left out every edge.
+    visit.page.wait_for_function(wait, arg="effect on the logit difference")
+    visit.page.get_by_text("Width: effect on the logit difference").wait_for()
+    by_effect = visit.page.evaluate("window.__circuitGraph.links.map(link => link.id)")
+    name = visit.click_edge()
+    visit.page.evaluate("window.__circuitGraph.net.moveTo({scale: 0.9, position: {x: 20, y: -40}})")
+    before = view_of(visit)
+    visit.page.get_by_text("Score", exact=True).click()
+    visit.page.wait_for_function(wait, arg="score")
+    assert visit.page.evaluate("window.__circuitGraph.links.map(link => link.id)") != by_effect
+    assert visit.page.evaluate("window.__circuitGraph.off().edges") == [name]
+    assert view_of(visit) == pytest.approx(before)
+    off_is(visit, [name])
+    visit.page.get_by_text("Effect", exact=True).click()
+    visit.page.wait_for_function(wait, arg="effect on the logit difference")
+    assert visit.page.evaluate("window.__circuitGraph.off().edges") == [name]
+    visit.page.get_by_role("button", name="Undo").click()
+    visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 0")

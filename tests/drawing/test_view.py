@@ -12,7 +12,7 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.describe import metrics_of, percent
 from discogp.circuits.graph import ComputationGraph
 from discogp.drawing.palette import PALETTES
-from discogp.drawing.view import DEFAULT_SHOWN, build_view
+from discogp.drawing.view import DEFAULT_SHOWN, Widths, build_view
 from discogp.errors import ConfigError, GraphError
 from tests.work import calls
 
@@ -213,3 +213,30 @@ def test_colours_stand_out_from_the_background(theme: str) -> None:
     assert contrast(palette["dim"], palette["background"]) >= 4.5
     for node in palette["nodes"].values():
         assert contrast(palette["text"], node["fill"]) >= 4.5
+
+
+def test_widths_by_something_else_rank_and_size_and_say_what_they_show() -> None:
+    values = np.zeros(GRAPH.n_edges, dtype=np.float32)
+    for i, name in enumerate(NAMES):
+        values[GRAPH.index(name)] = i * (-1) ** i  # the last by score is the largest, and signs take turns
+    circuit = a_circuit()
+    view = build_view(circuit, widths=Widths(values, "effect"))
+    assert [link.name for link in view.links] == list(reversed(NAMES))
+    assert [link.rank for link in view.links] == list(range(1, 8))
+    assert [link.value for link in view.links] == [6, -5, 4, -3, 2, -1, 0]
+    assert [link.score for link in view.links] == [SCORES[name] for name in reversed(NAMES)]
+    assert [link.strength for link in view.links] == sorted((link.strength for link in view.links), reverse=True)
+    assert view.to_json()["widthsShow"] == "effect on the logit difference"
+    assert view.to_json()["links"][0][-1] == 6
+    assert build_view(circuit, 2, widths=Widths(values, "effect")).links[1].name == NAMES[-2]
+    assert view.id != build_view(circuit, widths=Widths(values, "estimate")).id != build_view(circuit).id
+    plain = build_view(circuit)
+    assert (plain.widths_show, plain.links[0].value) == ("score", None)
+
+
+def test_filters_keep_the_rank_by_what_widths_show() -> None:
+    values = np.arange(GRAPH.n_edges, dtype=np.float32)
+    links = build_view(a_circuit(), kinds=["mlp"], widths=Widths(values, "effect")).links
+    everything = {link.name: link.rank for link in build_view(a_circuit(), widths=Widths(values, "effect")).links}
+    assert [link.rank for link in links] == [everything[link.name] for link in links]
+    assert len(links) == 2

@@ -24,9 +24,13 @@ from discogp.circuits.document import circuit_from_json
 from discogp.circuits.foreign.reading import read_circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.cli import main
+from discogp.drawing.view import WIDTHS, Widths
+from discogp.engine.masked_transformer import load_model
 from discogp.errors import ArtifactError, GraphError
+from discogp.evaluation.session import AblationSession
 from discogp.export import FORMATS, Measured, render
 from discogp.paths import assets
+from discogp.prompts.prepare import restore
 from tests.places import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -155,6 +159,29 @@ def test_the_command_of_an_export_makes_it_again(circuit: Circuit, tmp_path, mon
     assert words[:3] == ["python", "-m", "discogp"]
     assert main(words[3:]) == 0
     assert (tmp_path / "circuit.svg").read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["estimate", "effect"])
+def test_a_picture_says_what_its_widths_show_and_how_to_make_it_again(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    model, circuit = load_model("mini"), load_circuit(EXAMPLE)
+    session = AblationSession(model, circuit, restore(model, circuit.provenance).test)
+    found = session.first_order().by_name if name == "estimate" else {
+        effect.edge: effect.logit_diff for effect in session.leave_one_out().effects
+    }  # fmt: skip
+    first = render(circuit, "svg", source=str(EXAMPLE), widths=Widths.of(circuit.graph, found, name))
+    desc = ElementTree.fromstring(first).find(f"{SVG}desc").text.splitlines()  # type: ignore[union-attr]
+    assert f"line width: {WIDTHS[name]}" in desc
+    (said,) = [note for note in desc if "again" in note]
+    assert main(shlex.split(said.removeprefix("again: "))[3:]) == 0
+    assert (tmp_path / "circuit.svg").read_bytes() == first
+    strongest = max(found, key=lambda edge: abs(found[edge]))
+    paths = {str(path.findtext(f"{SVG}title")): path for path in ElementTree.fromstring(first).iter(f"{SVG}path")}
+    (told,) = [title for title in paths if title.endswith("rank 1")]
+    assert told.startswith(f"{strongest}, score")
+    assert f"{WIDTHS[name]} {found[strongest]:.4g}, rank" in told
+    widths = [float(path.get("stroke-width", 0)) for title, path in paths.items() if "rank" in title]
+    assert float(paths[told].get("stroke-width", 0)) == max(widths) > 2 * min(widths)
 
 
 def test_the_command_line_scores_what_is_left(tmp_path, capsys) -> None:

@@ -15,6 +15,8 @@ const PADDING = { left: 46, right: 22, top: 22, bottom: 22 };
 const MONO = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace';
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(Number(value.toPrecision(3)))}`;
+
 // What a node is, for somebody who does not read names such as a2.h7.
 function nodeWords(name) {
   const [, layer, head] = /^[am](\d+)(?:\.h(\d+))?$/.exec(name) || [];
@@ -45,6 +47,7 @@ class CircuitGraph {
     this.slider = root.querySelector(".cg-slider input");
     this.sliderText = root.querySelector(".cg-slider output");
     this.find = root.querySelector(".cg-find");
+    this.widthText = root.querySelector(".cg-scale");
     this.offEdges = new Set();
     this.offNodes = new Set();
     this.hiddenKinds = new Set();
@@ -89,22 +92,25 @@ class CircuitGraph {
   }
 
   read(graph) {
+    const names = (drawing) => drawing?.nodes.map((node) => node.id).join();
+    // The same nodes at the same places: only what widths show is other, so the view stays.
+    this.samePlaces = names(this.graph) === names(graph);
     this.graph = graph;
     this.nodes = new Map(graph.nodes.map((node) => [node.id, { ...node, links: [] }]));
     const places = graph.nodes.map((node) => node.id);
-    this.links = graph.links.map(([s, t, kind, score, rank, strength, sameColumn, roundness]) => {
+    this.links = graph.links.map(([s, t, kind, score, rank, strength, sameColumn, roundness, value]) => {
       const [source, target] = [places[s], places[t]];
       const reader = "qkv".includes(kind) ? `${target}<${kind}>` : target;
       const id = `${source}->${reader}`;
-      return { id, source, target, kind, score, rank, strength, sameColumn: !!sameColumn, roundness };
+      return { id, source, target, kind, score, rank, strength, sameColumn: !!sameColumn, roundness, value };
     });
     this.linkById = new Map(this.links.map((link) => [link.id, link]));
     for (const link of this.links) {
       this.nodes.get(link.source).links.push(link);
       this.nodes.get(link.target).links.push(link);
     }
-    this.limit = Math.min(graph.shown, this.links.length);
-    this.hiddenKinds.clear();
+    this.limit = Math.min(this.samePlaces ? this.limit : graph.shown, this.links.length);
+    if (!this.samePlaces) this.hiddenKinds.clear();
     this.hover = this.pinned = null;
     this.slider.max = Math.max(1, this.links.length);
     this.slider.value = this.limit;
@@ -127,7 +133,8 @@ class CircuitGraph {
     const [kept, sent] = [this.graph.kept, this.links.length];
     this.sliderText.textContent = `${this.limit.toLocaleString("en")} of ${kept.toLocaleString("en")}`;
     const others = kept > sent ? ` The weakest ${plural(kept - sent, "edge")} cannot be drawn here.` : "";
-    this.sliderText.title = `The strongest are drawn, by score.${others}`;
+    this.sliderText.title = `The strongest are drawn, by ${this.graph.widthsShow}.${others}`;
+    this.widthText.textContent = `Width: ${this.graph.widthsShow}`;
     this.empty.hidden = this.visible.length > 0;
     this.empty.textContent = this.links.length ? "Every kind of edge is hidden." : "This circuit keeps no edges.";
   }
@@ -229,7 +236,7 @@ class CircuitGraph {
     // Weakest first, so that the strongest are drawn on top.
     this.edgeData.add(this.visible.map((link) => this.edgeStyle(link)).reverse());
     this.trace();
-    this.fit();
+    if (!this.samePlaces) this.fit();
   }
 
   restyle() {
@@ -571,6 +578,7 @@ class CircuitGraph {
     const lines = [element("b", `${link.source} → ${link.target}`)];
     const role = { q: ", as its query", k: ", as its key", v: ", as its value" }[link.kind] || "";
     lines.push(element("span", `${nodeWords(link.source)}, read by ${nodeWords(link.target)}${role}`));
+    if (link.value !== null) lines.push(element("span", `${this.graph.widthsShow}: ${signed(link.value)}`));
     if (link.score !== null) lines.push(element("span", `score ${Number(link.score.toPrecision(4))}`));
     lines.push(element("span", `rank ${link.rank.toLocaleString("en")} of ${this.graph.kept.toLocaleString("en")}`));
     const node = [link.source, link.target].find((name) => this.offNodes.has(name));

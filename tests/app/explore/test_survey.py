@@ -12,6 +12,7 @@ import pytest
 
 from app.explore import survey as module
 from app.explore.survey import SEED, Survey
+from app.explore.widths import widths_of
 from discogp.circuits.circuit import Circuit
 from discogp.circuits.graph import ComputationGraph
 from discogp.evaluation.minimality import Effect, sample_order
@@ -200,3 +201,51 @@ def test_a_failure_is_told_and_can_be_tried_again(clock: Clock) -> None:
     survey.start()
     until(lambda: survey.complete)
     assert survey.error is None
+
+
+def test_estimates_alone_are_found_out_once_and_serve_the_rest():
+    session = Session(Clock())
+    counted: list[int] = []
+    first_order = session.first_order
+    session.first_order = lambda: counted.append(1) or first_order()  # type: ignore[method-assign, func-returns-value]
+    survey = Survey(session)
+    assert not survey.estimating
+    survey.estimate()
+    survey.estimate()
+    until(lambda: bool(survey.estimates))
+    assert (survey.estimating, survey.begun, survey.effects, session.done) == (False, False, {}, [])
+    survey.start()
+    until(lambda: bool(survey.effects))
+    assert counted == [1]
+    survey.cancel()
+    assert survey.estimates == {}
+    survey.estimate()
+    until(lambda: bool(survey.estimates))
+    assert counted == [1, 1]
+
+
+def test_estimates_that_fail_are_told_and_hinder_nothing():
+    session = Session(Clock(), error=ValueError("no"))
+    survey = Survey(session)
+    survey.estimate()
+    until(lambda: survey.estimate_error is not None)
+    assert not survey.estimating
+    session.error = None
+    survey.start()
+    until(lambda: bool(survey.effects))
+    assert survey.estimate_error is None
+
+
+def test_widths_are_estimates_until_every_edge_was_left_out():
+    survey = Survey(Session(Clock()))
+    assert widths_of(CIRCUIT, survey) is None
+    survey.estimate()
+    until(lambda: bool(survey.estimates))
+    found = widths_of(CIRCUIT, survey)
+    assert found is not None
+    assert (found.name, found.values.tolist()) == ("estimate", [float(N - i) for i in range(N)])
+    survey.everything()
+    until(lambda: survey.complete)
+    exact = widths_of(CIRCUIT, survey)
+    assert exact is not None
+    assert (exact.name, exact.values.tolist()) == ("effect", [-float(i) for i in range(N)])
