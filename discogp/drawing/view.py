@@ -30,10 +30,10 @@ DEFAULT_SHOWN = 250
 
 WIDTHS: Mapping[str, str] = {
     "score": "score",
-    "estimate": "effect on the logit difference, estimated",
-    "effect": "effect on the logit difference",
+    "estimate": "change of the logit difference if cut, estimated",
+    "effect": "change of the logit difference if cut",
 }
-"""What the widths of links can show, in words. An effect is how the figure changes when the edge alone is left out."""
+"""What the widths of links can show, in words. If cut: if this edge alone is left out of the circuit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -257,8 +257,8 @@ def test_widths_show_effects_or_scores_and_the_view_and_what_is_off_stay(visit):
     visit.figures_computed()
     wait = "what => window.__circuitGraph.graph.widthsShow.startsWith(what)"
     # Exact ones, if another visitor has left out every edge.
-    visit.page.wait_for_function(wait, arg="effect on the logit difference")
-    visit.page.get_by_text("Width: effect on the logit difference").wait_for()
+    visit.page.wait_for_function(wait, arg="change of the logit difference if cut")
+    visit.page.get_by_text("Width: change of the logit difference if cut").wait_for()
     by_effect = visit.page.evaluate("window.__circuitGraph.links.map(link => link.id)")
     name = visit.click_edge()
     visit.page.evaluate("window.__circuitGraph.net.moveTo({scale: 0.9, position: {x: 20, y: -40}})")
@@ -270,7 +270,7 @@ def test_widths_show_effects_or_scores_and_the_view_and_what_is_off_stay(visit):
     assert view_of(visit) == pytest.approx(before)
     off_is(visit, [name])
     visit.page.get_by_text("Effect", exact=True).click()
-    visit.page.wait_for_function(wait, arg="effect on the logit difference")
+    visit.page.wait_for_function(wait, arg="change of the logit difference if cut")
     assert visit.page.evaluate("window.__circuitGraph.off().edges") == [name]
     visit.page.get_by_role("button", name="Undo").click()
     visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 0")

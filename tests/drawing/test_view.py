@@ -226,7 +226,7 @@ def test_widths_by_something_else_rank_and_size_and_say_what_they_show() -> None
     assert [link.value for link in view.links] == [6, -5, 4, -3, 2, -1, 0]
     assert [link.score for link in view.links] == [SCORES[name] for name in reversed(NAMES)]
     assert [link.strength for link in view.links] == sorted((link.strength for link in view.links), reverse=True)
-    assert view.to_json()["widthsShow"] == "effect on the logit difference"
+    assert view.to_json()["widthsShow"] == "change of the logit difference if cut"
     assert view.to_json()["links"][0][-1] == 6
     assert build_view(circuit, 2, widths=Widths(values, "effect")).links[1].name == NAMES[-2]
     assert view.id != build_view(circuit, widths=Widths(values, "estimate")).id != build_view(circuit).id
