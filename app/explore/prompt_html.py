@@ -17,8 +17,11 @@ _TOP = 10
 _SPACE = re.compile("^·")
 
 
-def prompt_strip(tokens: Sequence[str], right: Sequence[str], wrong: Sequence[str], says: Mapping[str, Said]) -> str:
-    """The prompt token by token, its answers, and of every part how likely it holds the right and the wrong ones."""
+def prompt_strip(
+    tokens: Sequence[str], right: Sequence[str], wrong: Sequence[str], says: Mapping[str, Said | None]
+) -> str:
+    """The prompt token by token, its answers, and of every part how likely it holds the right and the wrong ones; None
+    of a part that is still being asked."""
     text = "".join(map(_token, tokens))
     shown = f'<div class="dg-asked"><span>{text}</span> {_answers(right, wrong)}</div>'
     parts = "".join(_part(part, said) for part, said in says.items())
@@ -44,7 +47,9 @@ def _words(words: Sequence[str], most: int = 3) -> str:
     return escape(" / ".join(word.strip() or word for word in words[:most]) + more)
 
 
-def _part(part: str, said: Said) -> str:
+def _part(part: str, said: Said | None) -> str:
+    if said is None:
+        return f'<div class="dg-part"><b>{escape(_TITLES.get(part, part))} …</b></div>'
     mark = '<span class="dg-good">✓</span>' if said.is_right else '<span class="dg-bad">✗</span>'
     title = f"Most likely next: {said.top[0].text.strip() or repr(said.top[0].text)}" if said.top else ""
     return (

@@ -12,16 +12,19 @@ from app import session
 from app.explore.prompt_html import prompt_strip, top_table
 from app.explore.ticker import look_again
 from app.explore.toggles import Toggles
+from app.explore.widths import is_quick
 from app.explore.workbench import OwnText, Workbench
 from app.text import plain
 from discogp.errors import DiscoGPError
 
 if TYPE_CHECKING:
+    from discogp.evaluation.one_prompt import Said
     from discogp.evaluation.outcome import Outcome
 
 _ORDERS = ("As listed", "Hardest for the circuit", "Changed most by your edit")
 _OWN = -1
 _LOOK_AGAIN = 0.4
+_MOMENT = 0.05
 
 
 @st.fragment
@@ -32,17 +35,36 @@ def strip(key: str, workbench: Workbench, off: Toggles) -> None:
         buttons = st.container(horizontal=True)
     with buttons, st.popover("Other prompt", icon=":material/chat:", width="stretch"):
         prompt = _choose(key, workbench, off)
+    names = off.names
     with shown:
         try:
-            asked, says = workbench.one(prompt), workbench.says(prompt, off.names)
+            asked = workbench.one(prompt)
+            if later := _comes_later(key, workbench, prompt, names):
+                names = frozenset()
+            says: dict[str, Said | None] = {**workbench.says(prompt, names)}
         except DiscoGPError as error:
             st.warning(plain(str(error)))
             return
+        if later:
+            says = {part: says.get(part) for part in ("full", "circuit", "edited", "complement")}
         example = asked.examples[0]
         st.html(prompt_strip(workbench.tokens(asked), example.correct, example.wrong, says))
+    if later:
+        look_again(_MOMENT, f"strip {key}")
     with buttons, st.popover("Next words", icon=":material/format_list_numbered:", width="stretch"):
-        st.html(top_table(says, example.correct, example.wrong))
+        st.html(top_table({part: said for part, said in says.items() if said}, example.correct, example.wrong))
         st.caption("The likeliest next tokens of each. What your edit brings in anew is underlined.")
+
+
+def _comes_later(key: str, workbench: Workbench, prompt: int | OwnText, names: frozenset[str]) -> bool:
+    """Of a large model, what an edit does to the prompt is found out after the first figures of the click, which it
+    would delay; the first run of this part after a click so only says that it will come."""
+    if is_quick(workbench.session.base) or not names or workbench.has_said(prompt, names):
+        return False
+    pending, asked = f"strip_pending {key}", (prompt, names)
+    first = session.state().get(pending) != asked
+    session.state()[pending] = asked
+    return first and workbench.has_said(prompt, ())
 
 
 def _choose(key: str, workbench: Workbench, off: Toggles) -> int | OwnText:

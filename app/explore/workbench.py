@@ -115,12 +115,17 @@ class Workbench:
         for part in _PARTS:
             if part == "edited" and not off:
                 continue
-            key = (prompt, part, off if part == "edited" else None)
+            key = _said_key(prompt, part, off)
             with self.lock:
                 if key not in self._said:
                     self._said[key] = self.session.says(asked, part, off)
                 found[part] = self._said[key]
         return found
+
+    def has_said(self, prompt: int | OwnText, names: Iterable[str]) -> bool:
+        """Whether all of that is known, so that asking costs nothing."""
+        off = frozenset(names)
+        return all(_said_key(prompt, part, off) in self._said for part in _PARTS if off or part != "edited")
 
     def positions(self, prompt: int | str, names: Iterable[str]) -> list[Position]:
         """What full model and circuit predict at every position: of one of the prompts, or of somebody's own text."""
@@ -146,6 +151,10 @@ class Workbench:
     def words(self, tokens: Sequence[int]) -> str:
         tokenizer = self.model.tokenizer
         return " ".join(map(str, tokens)) if tokenizer is None else tokenizer.decode(list(tokens))
+
+
+def _said_key(prompt: int | OwnText, part: one_prompt.Part, off: frozenset[str]) -> tuple[Any, ...]:
+    return prompt, part, off if part == "edited" else None
 
 
 def _close(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

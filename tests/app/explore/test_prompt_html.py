@@ -51,3 +51,9 @@ def test_lists_of_different_lengths_and_none() -> None:
     )
     assert top_table({}, [], []).count("<tr>") == 1
     assert "… 4 more" in prompt_strip([], [str(i) for i in range(7)], ["y"], {})
+
+
+def test_what_is_still_being_asked_has_no_figures() -> None:
+    html = prompt_strip(["a"], ["x"], ["y"], {"circuit": said(0.5, 0.1), "edited": None})
+    assert "<b>your edit …</b>" in html
+    assert html.count("dg-bar-right") == 1
