@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 Ablation = Literal["zero", "mean", "resample"]
 """What flows along an ablated edge: nothing, the source's mean over the data, or its counterfactual's output."""
+
+ABLATIONS: Mapping[Ablation, str] = {
+    "zero": "A cut edge carries nothing. The harshest, and asks for no other prompts.",
+    "mean": "A cut edge carries its source's mean over all prompts: what says nothing about this one.",
+    "resample": "A cut edge carries what its source says on the prompt's counterfactual, where the answer is another. "
+    "The kindest to deep models; every prompt needs a counterfactual of its length.",
+}
+"""Each in a sentence or two for people."""
 
 Searched = Literal["edges", "weights", "both"]
 """What a search masks, hence what a complement reverses."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +23,7 @@ from discogp.paths import user_path
 from discogp.runs import RunSettings
 from discogp.tasks import SplitSizes, Task, get_task, list_tasks, option_names, task_options
 from discogp.tasks.base import FEW, SMALLEST_SPLIT
-from discogp.terms import Bos, Searched
+from discogp.terms import ABLATIONS, Ablation, Bos, Searched
 
 _KEEP = "session"  # what is chosen here outlives a visit to another page
 # Where a task's own prompts are read from, by the option that says so: label, help, whether it may be left out.
@@ -48,6 +48,13 @@ def show() -> RunSettings | None:
         key=f"search_mask {method.name}", persist_state=_KEEP,
         help="Edges between components, single weights, or first weights and then, with those held, edges.",
     )  # fmt: skip
+    ablation: Ablation = st.segmented_control(  # type: ignore[assignment]  # one of the method's
+        "Ablation", list(method.ablations), required=True,
+        default="zero" if "zero" in method.ablations else method.ablations[0],
+        format_func=str.capitalize, key=f"search_ablation {method.name}", persist_state=_KEEP,
+        help="What flows along an edge that is cut.",
+    )  # fmt: skip
+    st.caption(ABLATIONS[ablation])
     name = st.segmented_control(
         "Preset", list(method.presets), default=next(iter(method.presets)), required=True,
         format_func=str.capitalize, key=f"search_preset {method.name}", persist_state=_KEEP,
@@ -63,13 +70,13 @@ def show() -> RunSettings | None:
         n_edges = count_edges(model)
         if n_edges is None:
             st.caption("This model's size is known only once it is loaded; the settings are those for small models.")
-        start = method.preset(name, mask, n_edges or 0, seed=int(seed))
+        start = replace(method.preset(name, mask, n_edges or 0, seed=int(seed)), ablation=ablation)
         with st.expander("All settings", icon=":material/tune:"):
             prompts = _data()
             config = form(
                 start,
                 f"search {method.name} {mask} {name} {n_edges}",
-                skip={"mask", "seed", *method.unused(mask)},
+                skip={"mask", "seed", "ablation", *method.unused(mask)},
                 columns=2,
             )
     except DiscoGPError as error:
@@ -111,7 +118,22 @@ def _model() -> str | None:
         return None
     if chosen in known and not known[chosen].available():
         st.info(known[chosen].how_to_get())
+    if chosen not in known and (missing := _no_folder(chosen.strip())):
+        st.error(plain(missing))
+        return None
     return chosen.strip()
+
+
+def _no_folder(name: str) -> str | None:
+    """What is wrong with a path where there is no folder; None for a folder, and for what may be a name of the hub."""
+    if not name.startswith(("/", ".", "~")) and name.count("/") < 2 and "\\" not in name:
+        return None
+    try:
+        if user_path(name).is_dir():
+            return None
+    except (DiscoGPError, OSError) as error:
+        return str(error)
+    return f"There is no folder {name[:80]!r} here. Give one with a model's config.json and weights."
 
 
 def _method() -> Method:

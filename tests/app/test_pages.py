@@ -17,6 +17,7 @@ from discogp.circuits.artifact import save_circuit
 from discogp.errors import ConfigError, ModelError
 from discogp.methods.discogp.settings import config_to_dict, preset
 from discogp.runs import RunSettings, RunStore
+from discogp.terms import ABLATIONS
 from tests.places import ROOT
 
 APP = ROOT / "app"
@@ -139,7 +140,40 @@ def test_a_finished_run_can_be_opened(home, run, example):
 def test_discover_offers_every_setting(home):
     test = ran(page("discover").run())
     labels = {widget.label for kind in ("number_input", "selectbox", "toggle") for widget in getattr(test, kind)}
-    assert {"Model", "Task", "Seed", "Objective", "Ablation", "Batch size", "Steps", "Learning rate", "Train"} <= labels
+    assert {"Model", "Task", "Seed", "Objective", "Batch size", "Steps", "Learning rate", "Train"} <= labels
+
+
+@pytest.mark.parametrize("method", ["discogp", "random"])
+def test_the_ablation_is_a_choice_with_a_sentence_and_goes_into_the_run(home, monkeypatch, method):
+    from app.discover import search_form
+
+    asked: list[RunSettings] = []
+    monkeypatch.setattr(search_form, "check", lambda settings: asked.append(settings))
+    monkeypatch.setattr("discogp.runs.start", lambda store, run: run)
+    test = ran(page("discover").run())
+    test.session_state["search_method"] = method
+    ran(test.run())
+    for ablation, sentence in ABLATIONS.items():
+        test.session_state[f"search_ablation {method}"] = ablation
+        ran(test.run())
+        assert sentence in text(test)
+        next(button for button in test.button if button.label == "Find circuit").click()
+        ran(test.run())
+        assert asked[-1].config["ablation"] == ablation
+    assert len(asked) == len(ABLATIONS)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "~/nowhere/at/all", "./x", "a/b/c", "/" + "x" * 5000, "/a\0b"])
+def test_a_path_without_a_folder_is_told(name):
+    from app.discover.search_form import _no_folder
+
+    assert any(word in str(_no_folder(name)) for word in ("no folder", "a path has at most", "null character"))
+
+
+def test_a_folder_and_a_name_of_the_hub_may_be_asked_for(tmp_path):
+    from app.discover.search_form import _no_folder
+
+    assert [_no_folder(name) for name in (str(tmp_path), "~", ".", "openai-community/gpt2", "gpt2")] == [None] * 5
 
 
 def test_the_presets_set_the_fields(home):

@@ -51,3 +51,12 @@ def test_cancel_ends_a_search_long_before_its_last_step(visit, app):
     visit.page.get_by_role("button", name="Cancel").click()
     visit.page.get_by_text("cancelled").first.wait_for()
     assert newest(app).state == "cancelled"
+
+
+def test_a_model_folder_that_does_not_exist_is_refused_in_the_form(visit):
+    visit.open("discover")
+    model = visit.page.get_by_role("combobox", name="Model")
+    model.fill("/no/such/folder")
+    model.press("Enter")
+    visit.page.get_by_text("There is no folder").wait_for()
+    assert visit.page.get_by_role("button", name="Find circuit").is_disabled()
