@@ -14,6 +14,7 @@ from app import libraries
 from app.catalogue import Entry, entries, state_of
 from app.explore.toggles import History
 from app.loader import Loader
+from app.text import sendable
 from discogp import paths
 from discogp.circuits.circuit import Circuit
 from discogp.runs import RunStore
@@ -79,6 +80,16 @@ def upload_key(upload: str, name: str, content: bytes) -> str:
     if upload not in keys:
         keys[upload] = f"file:{name} ({hashlib.sha256(content).hexdigest()[:6]})"
     return keys[upload]
+
+
+def bring(name: str, content: bytes) -> None:
+    """Open a circuit that was made here, as the bytes of its JSON, for this visit."""
+    from discogp.circuits.document import circuit_from_json
+
+    key = sendable(f"file:{name} ({hashlib.sha256(content).hexdigest()[:6]})")
+    uploads()[key] = circuit_from_json(content)
+    allow(key)
+    state()[PICKED] = key
 
 
 def source(entry: Entry) -> str:

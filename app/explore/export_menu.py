@@ -58,9 +58,13 @@ def measured(workbench: Future[Workbench] | None, off: frozenset[str]) -> Measur
     if workbench is None:
         return None
     try:
-        ready = workbench.result(timeout=_PATIENCE)
-        edited = ready.without(off).metrics.to_json() if off else None
+        return figures_of(workbench.result(timeout=_PATIENCE), off)
     except Exception as error:  # whatever it is, the page tells it; the drawing does not need the model
         _log.info("an export goes out without figures: %s", error)
         return None
+
+
+def figures_of(ready: Workbench, off: frozenset[str]) -> Measured:
+    """Of the circuit and, with edges and nodes off, of what is left of it; those not known yet are computed."""
+    edited = ready.without(off).metrics.to_json() if off else None
     return Measured(ready.figures("full"), ready.figures("circuit"), ready.figures("complement"), edited=edited)

@@ -15,6 +15,7 @@ from app import libraries, session
 from app.catalogue import Entry
 from app.explore.circuit_graph import circuit_graph
 from app.explore.edges_panel import edges_panel
+from app.explore.export_menu import figures_of
 from app.explore.permalink import encode
 from app.explore.prompt_strip import strip
 from app.explore.results import changed_prompts, rows, saved_rows
@@ -26,6 +27,7 @@ from app.explore.workbench import Workbench
 from app.tables import chips, metrics_table, prompts_table
 from app.text import error_text, plain, sendable
 from discogp.circuits.circuit import Circuit
+from discogp.circuits.describe import describe
 from discogp.drawing.view import GraphView
 from discogp.errors import DiscoGPError
 
@@ -212,6 +214,23 @@ def _figures(entry: Entry, circuit: Circuit, history: History, ready: Workbench)
     st.html(f"<b>Switched off</b> {len(names)}" + chips(names))
     if waiting:
         look_again(_LOOK_AGAIN, f"figures {entry.id}")
+    elif st.button(
+        "Keep what is left as a circuit",
+        icon=":material/content_cut:",
+        help="Opens the circuit without what is off, with its own figures, beside this one. Export saves it.",
+    ):
+        _keep(entry, circuit, off, ready)
+
+
+def _keep(entry: Entry, circuit: Circuit, off: Toggles, ready: Workbench) -> None:
+    """What is left becomes a circuit of this visit's, just as if it had been exported and opened."""
+    from discogp.export import render
+
+    content = render(
+        circuit, "json", off=off.names, measured=figures_of(ready, off.names), source=session.source(entry)
+    )
+    session.bring(f"{describe(circuit)} without {len(off.names)}", content)
+    st.rerun()
 
 
 def _wanted(ready: Workbench, off: Toggles) -> Refinement | None:

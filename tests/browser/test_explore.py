@@ -274,3 +274,24 @@ def test_widths_show_effects_or_scores_and_the_view_and_what_is_off_stay(visit):
     assert visit.page.evaluate("window.__circuitGraph.off().edges") == [name]
     visit.page.get_by_role("button", name="Undo").click()
     visit.page.wait_for_function("window.__circuitGraph.offEdges.size === 0")
+
+
+def test_what_is_left_is_kept_as_a_circuit_with_its_own_figures(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    name = visit.click_edge()
+    visit.settled()
+    left = visit.row("without")
+    visit.page.get_by_role("button", name="Keep what is left as a circuit").click()
+    visit.page.get_by_text("These 37 of 1,519 connections").wait_for()
+    visit.page.wait_for_function(f"!window.__circuitGraph?.linkById.has({name!r})")
+    visit.figures_computed()
+    assert visit.row("circuit") == left
+    assert visit.row("without") == []
+    assert visit.page.locator(".dg-chips").count() == 0
+    box = visit.page.get_by_role("combobox", name="Circuit")
+    box.fill("Example · mini · ioi · edges")
+    box.press("Enter")
+    visit.page.get_by_text("These 38 of 1,519 connections").wait_for()
+    off_is(visit, [name])
