@@ -15,7 +15,7 @@ from app.tables import share
 from app.text import plain, sendable
 from discogp.errors import ArtifactError
 from discogp.methods.base import METHODS
-from discogp.runs import Run, RunStore, cancel, launch, resume
+from discogp.runs import Run, RunSettings, RunStore, Unreadable, cancel, launch, resume
 
 MASKS = {"edges": "edges", "weights": "weights", "both": "weights then edges"}
 BADGES = {
@@ -52,6 +52,32 @@ def subtitle(store: RunStore, run: Run) -> str:
         parts.append(f"validation accuracy {_rate(figures, 'accuracy')}")
     parts += [f"{share(value)} of {kind}" for kind, value in latest(events, "densities").items()]
     return " · ".join(parts)
+
+
+def same_search(settings: RunSettings, runs: Sequence[Run | Unreadable]) -> Run | None:
+    """The newest run with these very settings that is at work or done, whose circuit another would only find again.
+
+    None where a task reads files, which may have changed since."""
+    if settings.task_options:
+        return None
+    for run in runs:
+        if isinstance(run, Run) and (run.live or run.state == "done") and run.settings == settings:
+            return run
+    return None
+
+
+def again(run: Run) -> bool:
+    """Tell of an earlier run of the same search and ask whether it shall be made once more all the same."""
+    with st.container(border=True):
+        done = run.state == "done"
+        st.caption(
+            f"This very search {'was made' if done else 'is at work'} ({run.created[:16].replace('T', ' ')} UTC); "
+            "the same settings and seed give the same circuit."
+        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Show it", icon=":material/visibility:", key=f"same {run.id}"):
+                session.state()[session.WATCHED] = run.id
+            return st.checkbox("Search again all the same", key=f"again {run.id}")
 
 
 def _rate(figures: Mapping[str, float], name: str) -> str:

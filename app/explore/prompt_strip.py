@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ORDERS = ("As listed", "Hardest for the circuit", "Changed most by your edit")
 _OWN = -1
+_LISTED = 500  # prompts that are sent to the browser to be searched
 _LOOK_AGAIN = 0.4
 _MOMENT = 0.05
 
@@ -81,7 +82,7 @@ def _choose(key: str, workbench: Workbench, off: Toggles) -> int | OwnText:
         places = list(range(len(examples)))
     place = st.selectbox(
         "Prompt",
-        [*places, _OWN],
+        [*places[:_LISTED], _OWN],
         format_func=lambda i: "Your own text" if i == _OWN else examples[i].prompt,
         key=list_key,
         help="Type a part of it to search.",

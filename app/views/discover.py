@@ -21,10 +21,18 @@ form, progress = st.columns([5, 7], gap="large")
 
 with form:
     settings = search_form.show()
+    earlier = None
     if settings is not None:
         estimate_panel(settings)
         queue_panel.show()
-    if st.button("Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"):
+        earlier = run_panel.same_search(settings, current(session.store()))
+    if earlier is None or run_panel.again(earlier):
+        begin = st.button(
+            "Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"
+        )
+    else:
+        begin = False
+    if begin:
         assert settings is not None
         try:
             search_form.check(settings)

@@ -163,6 +163,33 @@ def test_the_ablation_is_a_choice_with_a_sentence_and_goes_into_the_run(home, mo
     assert len(asked) == len(ABLATIONS)
 
 
+def test_the_same_search_twice_is_asked_about(home, monkeypatch):
+    from app.discover import search_form
+
+    monkeypatch.setattr(search_form, "check", lambda settings: None)
+    monkeypatch.setattr("discogp.runs.start", lambda store, run: run)
+
+    def button(test: AppTest) -> list[str]:
+        return [found.label for found in test.button if found.label == "Find circuit"]
+
+    test = ran(page("discover").run())
+    assert "This very search" not in text(test)
+    next(found for found in test.button if found.label == "Find circuit").click()
+    ran(test.run())
+    (made,) = RunStore().list()
+    ran(test.run())
+    assert "This very search is at work" in text(test)
+    assert not button(test)
+    next(box for box in test.checkbox if box.label == "Search again all the same").check()
+    ran(test.run())
+    assert button(test)
+    next(field for field in test.number_input if field.label == "Seed").set_value(7)
+    ran(test.run())
+    assert "This very search" not in text(test)
+    assert button(test)
+    assert RunStore().list() == (made,)
+
+
 @pytest.mark.parametrize("name", ["/no/such/folder", "~/nowhere/at/all", "./x", "a/b/c", "/" + "x" * 5000, "/a\0b"])
 def test_a_path_without_a_folder_is_told(name):
     from app.discover.search_form import _no_folder
