@@ -14,7 +14,7 @@ from app.explore.ticker import look_again
 from app.explore.toggles import Toggles
 from app.explore.widths import is_quick
 from app.explore.workbench import OwnText, Workbench
-from app.text import plain
+from app.text import error_text, plain
 from discogp.errors import DiscoGPError
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ def _comes_later(key: str, workbench: Workbench, prompt: int | OwnText, names: f
 def _choose(key: str, workbench: Workbench, off: Toggles) -> int | OwnText:
     examples = workbench.prompts.examples
     order = st.radio("Order", _ORDERS, key=f"prompt_order {key}")
-    places = _ordered(order, workbench, off)
+    try:
+        places = _ordered(order, workbench, off)
+    except Exception as error:  # told beside the figures too, which then are not there either
+        st.warning(error_text(error))
+        places = list(range(len(examples)))
     # Of a new order the first prompt is shown, not the one that was chosen in another.
     list_key = f"prompt_shown {key} {order} {places is not None} {hash(off.names) if order == _ORDERS[2] else ''}"
     if order == _ORDERS[2] and not off:

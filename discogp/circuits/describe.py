@@ -67,7 +67,10 @@ def sentence(circuit: Circuit) -> str:
         return f"These {what} of {owner} are the circuit{aim}."
     enough = full is not None and alone >= _ENOUGH * full
     begin = f"These {what} of {owner} are {'enough' if enough else 'the circuit'}{aim}: alone, they are right on "
-    begin += f"{_tenths(alone)} of the test prompts" + ("" if full is None else f", the full model on {_tenths(full)}")
+    split = "validation" if circuit.provenance.get("split") == "validation" else "test"
+    begin += f"{_tenths(alone)} of the {split} prompts" + (
+        "" if full is None else f", the full model on {_tenths(full)}"
+    )
     return begin + ("." if without is None else f", and all the rest without them on {_tenths(without)}.")
 
 

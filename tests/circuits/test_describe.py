@@ -38,6 +38,7 @@ def test_one_that_is_not_is_not_called_so() -> None:
 def test_without_figures_there_are_none_in_it() -> None:
     bare = told(full=None, alone=None, rest=None, task=None, model=None)
     assert bare == f"These 2 of {GRAPH.n_edges} connections of the model are the circuit."
+    assert "99.0 % of the validation prompts" in told(split="validation")
     assert told(rest=None).endswith("the full model on 99.5 %.")
 
 
