@@ -19,7 +19,6 @@ from app.explore.export_menu import figures_of
 from app.explore.permalink import encode
 from app.explore.prompt_strip import strip
 from app.explore.results import changed_prompts, rows, saved_rows
-from app.explore.survey import Survey
 from app.explore.ticker import look_again
 from app.explore.toggles import History, Toggles
 from app.explore.token_panel import token_panel
@@ -165,22 +164,14 @@ def _by_effect(entry: Entry, circuit: Circuit, view: GraphView, ready: Workbench
     survey = ready.survey
     survey.estimate()
     if survey.estimating:
-        _estimating(entry.id, survey)
+        st.caption(":material/hourglass_top: Estimating what each edge does; until then, widths show scores.")
+        # Every look runs this whole part, much of a large circuit.
+        look_again(_LOOK_AGAIN if is_quick(circuit) else 4 * _LOOK_AGAIN, f"estimate {entry.id}")
         return view
     if (error := survey.estimate_error) is not None:
         st.warning(f"What the edges do could not be estimated, so widths show scores. {error_text(error)}")
         return view
     return ready.drawing(circuit, MOST_EDGES)
-
-
-@st.fragment
-def _estimating(key: str, survey: Survey) -> None:
-    """Waits by itself: to draw the graph anew for every look would be much work of a large one."""
-    st.caption(":material/hourglass_top: Estimating what each edge does; until then, widths show scores.")
-    if survey.estimating:
-        look_again(_LOOK_AGAIN, f"estimate {key}")
-    else:
-        st.rerun(session.PANEL)
 
 
 def _saved(entry: Entry, circuit: Circuit, history: History, workbench: Future[Workbench] | None) -> None:

@@ -11,7 +11,7 @@
 const SEGMENTS = 24; // straight pieces that stand for a curve when the pointer is searched
 const REACH = 7; // pixels between the pointer and an edge that still count as pointing at it
 const DRAG = 5; // pixels of movement that make a click a drag
-const PADDING = { left: 46, right: 22, top: 22, bottom: 22 };
+const PADDING = { left: 46, right: 22, top: 22, bottom: 38 };
 const MONO = 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace';
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
