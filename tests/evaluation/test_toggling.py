@@ -187,6 +187,17 @@ def test_where_room_runs_out_the_last_batches_are_kept_in_half_precision(model, 
         np.testing.assert_array_equal(tight.outcome(mask).kl, exact.kl)
 
 
+def test_the_first_batch_is_the_last_to_give_way(three_batches):
+    """Its figures are those that a click waits for."""
+    mask = circuit_of(three_batches.model, "zero", 0.15).edge_mask
+    whole = toggling.Toggler(three_batches, mask)
+    whole.outcome(mask)
+    first, second, third = (whole._states[index].n_bytes for index in range(3))
+    tight = toggling.Toggler(three_batches, mask, keep=int(first + second + 0.3 * third))
+    tight.outcome(mask)
+    assert [tight._states[index].half for index in range(3)] == [False, True, True]
+
+
 def written_larger(model: MaskedTransformer, times: float) -> MaskedTransformer:
     """The same model with `times` as large a residual stream: norms divide by its size, so it says the same."""
 
@@ -199,7 +210,10 @@ def written_larger(model: MaskedTransformer, times: float) -> MaskedTransformer:
     return MaskedTransformer(weights, "large")
 
 
-def test_what_half_precision_cannot_hold_is_not_kept_in_it(model, prompts, three_batches):
+@pytest.mark.parametrize("told", ["by the edges left out", "by the outputs themselves"])
+def test_what_half_precision_cannot_hold_is_not_kept_in_it(model, prompts, three_batches, monkeypatch, told):
+    if told == "by the outputs themselves":
+        monkeypatch.setattr(toggling, "_agree", lambda one, other: True)
     mask = circuit_of(model, "zero", 0.15).edge_mask
     large = Evaluator(written_larger(model, 1e8), prompts, "zero").scorer(circuit_of(model, "zero", 0.15))
     whole = toggling.Toggler(large, mask)
