@@ -78,18 +78,27 @@ def upload_key(upload: str, name: str, content: bytes) -> str:
     """The entry id of a file, which its name and content give; made once an upload, since a large file takes time."""
     keys = state().setdefault(_UPLOAD_KEYS, {})
     if upload not in keys:
-        keys[upload] = f"file:{name} ({hashlib.sha256(content).hexdigest()[:6]})"
+        keys[upload] = _file_key(name, content)
     return keys[upload]
 
 
-def bring(name: str, content: bytes) -> None:
-    """Open a circuit that was made here, as the bytes of its JSON, for this visit."""
+def _file_key(name: str, content: bytes) -> str:
+    return f"file:{name} ({hashlib.sha256(content).hexdigest()[:6]})"
+
+
+def bring(key: str, circuit: Circuit) -> None:
+    """Open a circuit for this visit."""
+    uploads()[key] = circuit
+    state()[PICKED] = key
+
+
+def bring_made(name: str, content: bytes) -> None:
+    """The same of one that was made here, as the bytes of its JSON."""
     from discogp.circuits.document import circuit_from_json
 
-    key = sendable(f"file:{name} ({hashlib.sha256(content).hexdigest()[:6]})")
-    uploads()[key] = circuit_from_json(content)
+    key = _file_key(sendable(name), content)
+    bring(key, circuit_from_json(content))
     allow(key)
-    state()[PICKED] = key
 
 
 def source(entry: Entry) -> str:

@@ -150,7 +150,7 @@ def _token_row(place: int, row: Position) -> str:
 
 
 def _guess(text: str, probability: float, follows: str | None) -> str:
-    mark = '<span class="dg-good">✓</span>' if text == follows else ""
+    mark = verdict(True) if text == follows else ""
     return f'<span class="dg-guess"><code>{_visible(text)}</code>{mark}<small>{probability:.0%}</small></span>'
 
 
@@ -159,8 +159,12 @@ def _visible(token: str) -> str:
     return escape(token.replace(" ", "␣").replace("\n", "⏎") or "∅")
 
 
+def verdict(right: bool) -> str:
+    return '<span class="dg-good">✓</span>' if right else '<span class="dg-bad">✗</span>'
+
+
 def _word(text: str, right: bool | None = None) -> str:
-    mark = "" if right is None else '<span class="dg-good">✓</span>' if right else '<span class="dg-bad">✗</span>'
+    mark = "" if right is None else verdict(right)
     return f"<code>{escape(text.strip() or repr(text))}</code>{mark}"
 
 

@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from tests.browser.conftest import serve
+from tests.browser.conftest import Visit, serve
 from tests.conftest import QUIET, chromium
 from tests.places import ROOT
 
 WIDTH, HEIGHT = 1400, 900
 PICTURES: Mapping[Literal["light", "dark"], str] = {"light": "explore.png", "dark": "explore-dark.png"}
-_DRAWN = "window.__circuitGraph?.curves && window.__circuitGraph.clickableEdges(1).length === 1"
-_BY_EFFECT = "window.__circuitGraph.graph.widthsShow !== 'score'"
 
 
 def main(folder: Path = ROOT / "assets" / "images") -> int:
@@ -36,13 +34,11 @@ def main(folder: Path = ROOT / "assets" / "images") -> int:
                 viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme, device_scale_factor=1
             )
             page.goto(url)
-            for condition in (_DRAWN, _BY_EFFECT, _DRAWN):
-                page.wait_for_function(condition, timeout=120_000)
-            page.wait_for_selector(".dg-metrics:not([data-revision=saved])", timeout=120_000)
-            edge = page.evaluate("window.__circuitGraph.clickableEdges()[0]")
-            point = page.evaluate("id => window.__circuitGraph.edgePoint(id)", edge)
-            page.mouse.click(point["x"], point["y"])
-            page.wait_for_selector(".dg-of-edited")
+            visit = Visit(page, url)
+            visit.graph_drawn()
+            page.wait_for_function("window.__circuitGraph.graph.widthsShow !== 'score'", timeout=120_000)
+            visit.figures_computed()
+            visit.click_edge()
             page.get_by_role("button", name="Keep what is left as a circuit").wait_for(timeout=120_000)
             page.mouse.move(700, 5)
             page.wait_for_timeout(1000)

@@ -15,7 +15,7 @@ from app.tables import share
 from app.text import plain, sendable
 from discogp.errors import ArtifactError
 from discogp.methods.base import METHODS
-from discogp.runs import Run, RunSettings, RunStore, Unreadable, cancel, launch, resume
+from discogp.runs import Run, RunSettings, RunStore, cancel, launch, resume
 
 MASKS = {"edges": "edges", "weights": "weights", "both": "weights then edges"}
 BADGES = {
@@ -43,7 +43,7 @@ def title(run: Run) -> str:
 
 def subtitle(store: RunStore, run: Run) -> str:
     """When, with what seed, and the last figures known."""
-    parts = [run.created[:16].replace("T", " ") + " UTC", f"seed {run.seed}"]
+    parts = [_when(run), f"seed {run.seed}"]
     events = store.events(run.id)
     test = latest(events, "test")
     if test:
@@ -54,14 +54,14 @@ def subtitle(store: RunStore, run: Run) -> str:
     return " · ".join(parts)
 
 
-def same_search(settings: RunSettings, runs: Sequence[Run | Unreadable]) -> Run | None:
+def same_search(settings: RunSettings, runs: Sequence[Run]) -> Run | None:
     """The newest run with these very settings that is at work or done, whose circuit another would only find again.
 
     None where a task reads files, which may have changed since."""
     if settings.task_options:
         return None
     for run in runs:
-        if isinstance(run, Run) and (run.live or run.state == "done") and run.settings == settings:
+        if (run.live or run.state == "done") and run.settings == settings:
             return run
     return None
 
@@ -71,13 +71,17 @@ def again(run: Run) -> bool:
     with st.container(border=True):
         done = run.state == "done"
         st.caption(
-            f"This very search {'was made' if done else 'is at work'} ({run.created[:16].replace('T', ' ')} UTC); "
+            f"This very search {'was made' if done else 'is at work'} ({_when(run)}); "
             "the same settings and seed give the same circuit."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Show it", icon=":material/visibility:", key=f"same {run.id}"):
                 session.state()[session.WATCHED] = run.id
             return st.checkbox("Search again all the same", key=f"again {run.id}")
+
+
+def _when(run: Run) -> str:
+    return run.created[:16].replace("T", " ") + " UTC"
 
 
 def _rate(figures: Mapping[str, float], name: str) -> str:

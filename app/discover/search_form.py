@@ -17,6 +17,7 @@ from discogp.errors import DiscoGPError, ModelError, TaskError
 from discogp.methods.base import METHODS, Method, get_method
 from discogp.methods.settings import settings_to_dict
 from discogp.models.claims import claimed_shape
+from discogp.models.locate import checked_name, locate
 from discogp.models.plain_json import read_object
 from discogp.models.registry import find, list_models
 from discogp.paths import user_path
@@ -118,22 +119,13 @@ def _model() -> str | None:
         return None
     if chosen in known and not known[chosen].available():
         st.info(known[chosen].how_to_get())
-    if chosen not in known and (missing := _no_folder(chosen.strip())):
-        st.error(plain(missing))
+    try:
+        if chosen not in known:
+            locate(checked_name(chosen), None)
+    except ModelError as error:
+        st.error(plain(str(error)))
         return None
     return chosen.strip()
-
-
-def _no_folder(name: str) -> str | None:
-    """What is wrong with a path where there is no folder; None for a folder, and for what may be a name of the hub."""
-    if not name.startswith(("/", ".", "~")) and name.count("/") < 2 and "\\" not in name:
-        return None
-    try:
-        if user_path(name).is_dir():
-            return None
-    except (DiscoGPError, OSError) as error:
-        return str(error)
-    return f"There is no folder {name[:80]!r} here. Give one with a model's config.json and weights."
 
 
 def _method() -> Method:

@@ -46,8 +46,8 @@ def export_menu(circuit: Circuit, history: History, workbench: Future[Workbench]
 def _make(circuit: Circuit, history: History, workbench: Future[Workbench] | None, source: str, name: str) -> bytes:
     from discogp.export import render
 
-    off, figures = history.current.names, measured(workbench, history.current.names)
-    widths = None
+    off = history.current.names  # looked at once: a click may come while the figures are computed
+    figures, widths = measured(workbench, off), None
     if history.by_effect and workbench is not None and figures is not None:
         widths = widths_of(circuit, workbench.result().survey)
     return render(circuit, name, off=off, measured=figures, source=source, widths=widths)

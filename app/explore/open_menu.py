@@ -50,8 +50,7 @@ def open_menu() -> None:
 
 
 def _open(key: str, circuit: Circuit) -> None:
-    session.uploads()[key] = circuit
-    session.state()[session.PICKED] = key
+    session.bring(key, circuit)
     st.rerun()
 
 

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from app import libraries, session
 from app.catalogue import Entry
@@ -69,14 +68,16 @@ def panel(
     ready = _ready(workbench)
     first_look = st.container()
     left, right = st.columns([11, 8], gap="medium")
-    with right, st.container(horizontal=True, vertical_alignment="center"):
-        buttons, choice = st.container(width="content"), st.container(width="content")
     with right:
-        view = _drawing(entry, circuit, view, history, ready, choice)
-    history.redrawn(view.id)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            buttons = st.container(width="content")
+            by_effect = _widths(entry, circuit) == EFFECT
+        with st.container():  # there without words too: the figures' part finds its own place again by its number
+            drawing = _by_effect(entry, circuit, view, ready) if by_effect and ready is not None else view
+    history.by_effect = drawing is not view
     with left:
         report = circuit_graph(
-            view,
+            drawing,
             off_edges=history.sent.edges,
             off_nodes=history.sent.nodes,
             rev=history.revision,
@@ -84,11 +85,11 @@ def panel(
             height=HEIGHT,
         )
     history.clicked(report.seq, Toggles.of(report.edges, report.nodes))
+    with buttons, st.container(horizontal=True, vertical_alignment="center"):
+        _buttons(history)
     address = "" if entry.id in session.uploads() else entry.id  # a file is here for this visit only
     session.write_link(circuit=address, off=encode(history.current, circuit.graph))
     changed, edges, tokens = st.container(), st.container(), st.container()
-    with buttons:
-        _buttons(history)
     if ready is None:
         with right:
             _saved(entry, circuit, history, workbench)
@@ -122,30 +123,21 @@ def _failure(workbench: Future[Workbench]) -> Exception | None:
 
 
 def _buttons(history: History) -> None:
-    """Drawn after the graph, whose click is in the history by then."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Undo", icon=":material/undo:", on_click=history.undo, disabled=not history.past)
-        st.button("Redo", icon=":material/redo:", on_click=history.redo, disabled=not history.future)
-        st.button(
-            "Reset",
-            icon=":material/restart_alt:",
-            on_click=history.set,
-            args=(Toggles(),),
-            disabled=not history.current,
-            help="Switch everything on again",
-        )
+    st.button("Undo", icon=":material/undo:", on_click=history.undo, disabled=not history.past)
+    st.button("Redo", icon=":material/redo:", on_click=history.redo, disabled=not history.future)
+    st.button(
+        "Reset",
+        icon=":material/restart_alt:",
+        on_click=history.set,
+        args=(Toggles(),),
+        disabled=not history.current,
+        help="Switch everything on again",
+    )
 
 
-def _drawing(
-    entry: Entry,
-    circuit: Circuit,
-    view: GraphView,
-    history: History,
-    ready: Workbench | None,
-    choice: DeltaGenerator,
-) -> GraphView:
-    """The drawing with the widths that this visitor chose."""
-    wanted = choice.segmented_control(
+def _widths(entry: Entry, circuit: Circuit) -> str:
+    """What this visitor wants the widths to show."""
+    return st.segmented_control(
         "Width of edges",
         [EFFECT, SCORE],
         default=EFFECT if is_quick(circuit) else SCORE,
@@ -154,9 +146,6 @@ def _drawing(
         key=f"widths {entry.id}",
         help="What the width of an edge shows: how the logit difference changes without it, or the search's score.",
     )
-    drawing = view if wanted != EFFECT or ready is None else _by_effect(entry, circuit, view, ready)
-    history.by_effect = drawing is not view
-    return drawing
 
 
 def _by_effect(entry: Entry, circuit: Circuit, view: GraphView, ready: Workbench) -> GraphView:
@@ -230,7 +219,7 @@ def _keep(entry: Entry, circuit: Circuit, off: Toggles, ready: Workbench) -> Non
     content = render(
         circuit, "json", off=off.names, measured=figures_of(ready, off.names), source=session.source(entry)
     )
-    session.bring(f"{describe(circuit)} without {len(off.names)}", content)
+    session.bring_made(f"{describe(circuit)} without {len(off.names)}", content)
     st.rerun()
 
 

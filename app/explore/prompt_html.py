@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from app.tables import verdict
 from discogp.circuits.describe import PART_LABELS
+from discogp.tasks.spacing import visible
 
 if TYPE_CHECKING:
     from discogp.evaluation.one_prompt import Said
+    from discogp.evaluation.positions import Guess
 
 _TITLES = {**PART_LABELS, "edited": "your edit"}
-_TOP = 10
 _SPACE = re.compile("^·")
 
 
@@ -50,11 +53,10 @@ def _words(words: Sequence[str], most: int = 3) -> str:
 def _part(part: str, said: Said | None) -> str:
     if said is None:
         return f'<div class="dg-part"><b>{escape(_TITLES.get(part, part))} …</b></div>'
-    mark = '<span class="dg-good">✓</span>' if said.is_right else '<span class="dg-bad">✗</span>'
     title = f"Most likely next: {said.top[0].text.strip() or repr(said.top[0].text)}" if said.top else ""
     return (
         f'<div class="dg-part dg-of-{escape(part, quote=True)}" title="{escape(title, quote=True)}">'
-        f"<b>{escape(_TITLES.get(part, part))} {mark}</b>"
+        f"<b>{escape(_TITLES.get(part, part))} {verdict(said.is_right)}</b>"
         f"{_bar('right', said.right)}{_bar('wrong', said.wrong)}</div>"
     )
 
@@ -77,22 +79,19 @@ def top_table(says: Mapping[str, Said], right: Sequence[str], wrong: Sequence[st
     """The likeliest next tokens by part, side by side; what the circuit's own list lacks is marked in the edit's."""
     head = "".join(f"<th>{escape(_TITLES.get(part, part))}</th>" for part in says)
     known = {guess.text for guess in says["circuit"].top} if "circuit" in says else set()
-    rows = []
-    for place in range(min(_TOP, max((len(said.top) for said in says.values()), default=0))):
-        cells = ""
-        for part, said in says.items():
-            if place >= len(said.top):
-                cells += "<td></td>"
-                continue
-            guess = said.top[place]
-            kind = _kind(guess.text, right, wrong)
-            new = " dg-new" if part == "edited" and guess.text not in known else ""
-            text = guess.text.replace(" ", "·").replace("\n", "⏎") or "∅"
-            cells += (
-                f'<td><code class="{kind}{new}">{escape(text)}</code> <small>{_chance(guess.probability)}</small></td>'
-            )
-        rows.append(f'<tr><td class="dg-number">{place + 1}</td>{cells}</tr>')
-    body = "".join(rows)
+
+    def cell(part: str, guess: Guess | None) -> str:
+        if guess is None:
+            return "<td></td>"
+        new = " dg-new" if part == "edited" and guess.text not in known else ""
+        text = escape(visible(guess.text) or "∅")
+        kind = _kind(guess.text, right, wrong)
+        return f'<td><code class="{kind}{new}">{text}</code> <small>{_chance(guess.probability)}</small></td>'
+
+    body = ""
+    for place, guesses in enumerate(zip_longest(*(said.top for said in says.values())), start=1):
+        cells = "".join(cell(part, guess) for part, guess in zip(says, guesses, strict=True))
+        body += f'<tr><td class="dg-number">{place}</td>{cells}</tr>'
     return f'<table class="dg-prompts dg-top"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 

@@ -42,7 +42,6 @@ class History:
     past: list[Toggles] = field(default_factory=list)
     future: list[Toggles] = field(default_factory=list)
     seen: tuple[int, Toggles] | None = None
-    drawn: str = ""
     by_effect: bool = False
     """Whether the drawing's widths show effects, so that a picture's do too."""
 
@@ -82,12 +81,6 @@ class History:
         """The graph starts anew (return to the page): it knows nothing, and counts its reports from one again."""
         self.seen = None
         self._tell()
-
-    def redrawn(self, view: str) -> None:
-        """The graph is given the drawing of this id: another one is told what is off, as the page's own changes are."""
-        if self.drawn not in ("", view):
-            self._tell()
-        self.drawn = view
 
     def _tell(self) -> None:
         self.sent = self.current

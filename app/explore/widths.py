@@ -18,8 +18,17 @@ def is_quick(circuit: Circuit) -> bool:
     return circuit.graph.n_edges <= _QUICK
 
 
-def widths_of(circuit: Circuit, survey: Survey) -> Widths | None:
-    """The effects of the circuit's edges: exact once every edge was left out, estimated before, None before that."""
+def known(survey: Survey) -> str:
+    """Which of `view.WIDTHS` there is: effects once every edge was left out, estimates before, scores before that."""
     if survey.complete:
-        return Widths.of(circuit.graph, {name: effect.logit_diff for name, effect in survey.effects.items()}, "effect")
-    return Widths.of(circuit.graph, survey.estimates, "estimate") if survey.estimates else None
+        return "effect"
+    return "estimate" if survey.estimates else "score"
+
+
+def widths_of(circuit: Circuit, survey: Survey) -> Widths | None:
+    """Those, but for scores, which the circuit has itself."""
+    name = known(survey)
+    if name == "score":
+        return None
+    exact = {edge: effect.logit_diff for edge, effect in survey.effects.items()}
+    return Widths.of(circuit.graph, exact if name == "effect" else survey.estimates, name)

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from app.explore.refining import Refiner
 from app.explore.survey import Survey
-from app.explore.widths import widths_of
+from app.explore.widths import known, widths_of
 from discogp.terms import Bos
 
 if TYPE_CHECKING:
@@ -86,11 +86,9 @@ class Workbench:
         """The circuit with edges as wide as what they do, as far as that is known; their scores before."""
         from discogp.drawing.view import build_view
 
-        widths = widths_of(circuit, self.survey)
-        what = "" if widths is None else widths.what
-        if what not in self._drawings:
-            self._drawings[what] = build_view(circuit, most, widths=widths)
-        return self._drawings[what]
+        if (shows := known(self.survey)) not in self._drawings:
+            self._drawings[shows] = build_view(circuit, most, widths=widths_of(circuit, self.survey))
+        return self._drawings[shows]
 
     def one(self, prompt: int | OwnText) -> Prompts:
         """One of the prompts, or somebody's own. ModelError or TaskError for a text that the model cannot be asked."""
@@ -110,7 +108,6 @@ class Workbench:
     def says(self, prompt: int | OwnText, names: Iterable[str]) -> dict[str, Said]:
         """What full model, circuit, the circuit without these (if any) and complement say to one prompt."""
         off = frozenset(names)
-        asked: Prompts = self.one(prompt)
         found: dict[str, Said] = {}
         for part in _PARTS:
             if part == "edited" and not off:
@@ -118,7 +115,7 @@ class Workbench:
             key = _said_key(prompt, part, off)
             with self.lock:
                 if key not in self._said:
-                    self._said[key] = self.session.says(asked, part, off)
+                    self._said[key] = self.session.says(self.one(prompt), part, off)
                 found[part] = self._said[key]
         return found
 

@@ -18,6 +18,7 @@ st.title("Discover")
 if notice := session.take_notice():
     st.warning(plain(notice))
 form, progress = st.columns([5, 7], gap="large")
+runs = [run for run in current(session.store()) if isinstance(run, Run)]
 
 with form:
     settings = search_form.show()
@@ -25,25 +26,21 @@ with form:
     if settings is not None:
         estimate_panel(settings)
         queue_panel.show()
-        earlier = run_panel.same_search(settings, current(session.store()))
-    if earlier is None or run_panel.again(earlier):
-        begin = st.button(
-            "Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"
-        )
-    else:
-        begin = False
-    if begin:
+        earlier = run_panel.same_search(settings, runs)
+    if (earlier is None or run_panel.again(earlier)) and st.button(
+        "Find circuit", icon=":material/search:", type="primary", disabled=settings is None, width="stretch"
+    ):
         assert settings is not None
         try:
             search_form.check(settings)
             session.loader().give_back()
             run = start(session.store(), session.store().create(settings))
             session.state()[session.WATCHED] = run.id
+            runs = [run, *runs]
         except (DiscoGPError, OSError) as error:
             st.error(plain(str(error)))
 
 with progress:
-    runs = [run for run in current(session.store()) if isinstance(run, Run)]
     live = [run for run in runs if run.live]
     watched = session.state().get(session.WATCHED)
     # After a refresh nothing is remembered but what is on disk: follow what is running, else show the newest.

@@ -11,6 +11,8 @@ from discogp.circuits.circuit import Circuit
 from discogp.circuits.measures import measures
 
 KIND_LABELS = MappingProxyType({"q": "query", "k": "key", "v": "value", "mlp": "MLP", "logits": "logits"})
+_ENOUGH = 0.97
+"""Share of the full model's accuracy from which on a circuit is said to be enough."""
 PART_LABELS = MappingProxyType(
     {
         "full": "full model",
@@ -27,11 +29,15 @@ PART_LABELS = MappingProxyType(
 def describe(circuit: Circuit) -> str:
     """A title for people from the provenance: `gpt2 · ioi`."""
     parts = [str(circuit.provenance[key]) for key in ("model", "task") if circuit.provenance.get(key)]
-    # A model may be a path; its last part is its name.
-    parts[:1] = [parts[0].rstrip("/").rpartition("/")[2] or parts[0]] if parts else []
+    parts[:1] = [_name_of(parts[0])] if parts else []
     origin = circuit.provenance.get("imported_from")
     file = origin.get("file") if isinstance(origin, Mapping) else None
     return " · ".join(parts) or (str(file) if file else "Circuit")
+
+
+def _name_of(model: str) -> str:
+    """A model may be a path; its last part is its name."""
+    return model.rstrip("/").rpartition("/")[2] or model
 
 
 def summary(circuit: Circuit, n_shown: int) -> str:
@@ -59,23 +65,18 @@ def sentence(circuit: Circuit) -> str:
     elif weights:
         what += f", with {weights},"
     model, task = (circuit.provenance.get(name) for name in ("model", "task"))
-    owner = str(model).rstrip("/").rpartition("/")[2] or str(model) if model else "the model"
+    owner = _name_of(str(model)) if model else "the model"
     aim = f" for the task {task}" if task else ""
     found = {part: numbers.get("accuracy") for part, numbers in metrics_of(circuit)}
     full, alone, without = (found.get(part) for part in ("full", "circuit", "complement"))
     if alone is None:
         return f"These {what} of {owner} are the circuit{aim}."
     enough = full is not None and alone >= _ENOUGH * full
-    begin = f"These {what} of {owner} are {'enough' if enough else 'the circuit'}{aim}: alone, they are right on "
     split = "validation" if circuit.provenance.get("split") == "validation" else "test"
-    begin += f"{_tenths(alone)} of the {split} prompts" + (
-        "" if full is None else f", the full model on {_tenths(full)}"
-    )
-    return begin + ("." if without is None else f", and all the rest without them on {_tenths(without)}.")
-
-
-_ENOUGH = 0.97
-"""Share of the full model's accuracy from which on a circuit is said to be enough."""
+    told = [f"alone, they are right on {_tenths(alone)} of the {split} prompts"]
+    told += [] if full is None else [f"the full model on {_tenths(full)}"]
+    told += [] if without is None else [f"and all the rest without them on {_tenths(without)}"]
+    return f"These {what} of {owner} are {'enough' if enough else 'the circuit'}{aim}: {', '.join(told)}."
 
 
 def _tenths(share: float) -> str:

@@ -141,7 +141,7 @@ def _minimality(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from discogp.export import export
+    from discogp.export import FORMATS, export
 
     circuit = _opened(options)
     if options.format == "hf":
@@ -149,6 +149,8 @@ def _export(options: argparse.Namespace) -> None:
 
         say(str(export_huggingface(circuit, options.out, options.model)))
         return
+    if options.widths != "score" and not FORMATS[options.format].draws:
+        raise ConfigError(f"--widths says how wide the lines of a picture are; a {options.format} has none")
     runs = options.score or options.widths != "score"
     if options.model is not None and not runs:
         raise ConfigError(

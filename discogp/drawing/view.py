@@ -124,6 +124,8 @@ class GraphView:
     off_nodes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     widths_show: str = WIDTHS["score"]
+    of: str = ""
+    """A fingerprint of the circuit's edges: what is switched off in one drawing of it is off in the others too."""
 
     def is_off(self, link: ViewLink) -> bool:
         """Whether the link is off by itself or because a node at one of its ends is."""
@@ -230,6 +232,7 @@ def build_view(
         off_edges=off_edges,
         off_nodes=off_nodes,
         widths_show=WIDTHS["score"] if widths is None else widths.what,
+        of=hashlib.sha256(np.packbits(circuit.edge_mask).tobytes()).hexdigest()[:16],
     )
 
 

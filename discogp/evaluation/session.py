@@ -193,6 +193,7 @@ class AblationSession:
     def release(self) -> None:
         """Give back what is kept to make the next run quicker. That one takes as long as the first."""
         self._toggler.release()
+        self.__dict__.pop("_complement_scorer", None)  # of a sheaf it has weights of its own
 
     def _places(self, names: Sequence[str]) -> list[int]:
         """Where these edges of the circuit stand in its graph."""

@@ -54,6 +54,7 @@ def render(
     most = chosen.most_edges if max_edges is None else max_edges
     names = frozenset(off)
     scored = bool(names) and measured is not None and measured.edited is not None
+    widths = widths if chosen.draws else None
     drawn = "score" if widths is None else widths.name
     again = command(source, format, chosen.suffix, names, max_edges=max_edges, theme=theme, scored=scored, widths=drawn)
     return chosen.make(Wanted(circuit, most, names, theme, scale, title, measured, again, widths))

@@ -21,8 +21,7 @@ from discogp.registry import Registry
 class Wanted:
     """What is to be carried away. `off`: names of edges and nodes that are switched off; `max_edges`: how many of the
     strongest edges, None for all; `scale`: pixels of a bitmap for each of the drawing's; `measured`: figures that were
-    computed just now; `again`: the command that makes
-    the same; `widths`: what lines are as wide as."""
+    computed just now; `again`: the command that makes the same; `widths`: what lines are as wide as."""
 
     circuit: Circuit
     max_edges: int | None
@@ -65,7 +64,8 @@ class Wanted:
 @dataclass(frozen=True)
 class Format:
     """`name` is the file's ending too, unless `ending` is another. `most_edges`: how many edges it takes when nobody
-    says (None: all): what still reads well, or what a browser still moves. `place`: where it stands in the menu."""
+    says (None: all): what still reads well, or what a browser still moves. `place`: where it stands in the menu;
+    `draws`: whether its lines have widths that show something."""
 
     name: str
     title: str
@@ -74,6 +74,7 @@ class Format:
     make: Callable[[Wanted], bytes]
     place: int = 100
     ending: str = ""
+    draws: bool = False
 
     @property
     def suffix(self) -> str:

@@ -10,4 +10,4 @@ def _html(wanted: Wanted) -> bytes:
     return standalone_html(wanted.view(), wanted.theme).encode("utf-8")
 
 
-register(Format("html", "Interactive page (HTML)", "text/html", 2000, _html, place=3))
+register(Format("html", "Interactive page (HTML)", "text/html", 2000, _html, place=3, draws=True))

@@ -42,6 +42,6 @@ def _from_svg(wanted: Wanted, format: str) -> bytes:
     return made
 
 
-register(Format("png", "PNG picture", "image/png", _READS_WELL, _png, place=0))
-register(Format("svg", "SVG drawing", "image/svg+xml", _READS_WELL, _svg, place=1))
-register(Format("pdf", "PDF page", "application/pdf", _READS_WELL, _pdf, place=2))
+register(Format("png", "PNG picture", "image/png", _READS_WELL, _png, place=0, draws=True))
+register(Format("svg", "SVG drawing", "image/svg+xml", _READS_WELL, _svg, place=1, draws=True))
+register(Format("pdf", "PDF page", "application/pdf", _READS_WELL, _pdf, place=2, draws=True))

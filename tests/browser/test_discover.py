@@ -58,5 +58,5 @@ def test_a_model_folder_that_does_not_exist_is_refused_in_the_form(visit):
     model = visit.page.get_by_role("combobox", name="Model")
     model.fill("/no/such/folder")
     model.press("Enter")
-    visit.page.get_by_text("There is no folder").wait_for()
+    visit.page.get_by_text("does not exist").wait_for()
     assert visit.page.get_by_role("button", name="Find circuit").is_disabled()

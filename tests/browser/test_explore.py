@@ -295,3 +295,40 @@ def test_what_is_left_is_kept_as_a_circuit_with_its_own_figures(visit):
     box.press("Enter")
     visit.page.get_by_text("These 38 of 1,519 connections").wait_for()
     off_is(visit, [name])
+
+
+def test_a_click_is_not_lost_where_another_drawing_comes_at_the_same_moment(visit):
+    visit.open()
+    visit.graph_drawn()
+    visit.figures_computed()
+    visit.page.wait_for_function("window.__circuitGraph.graph.widthsShow !== 'score'")
+    name = visit.page.evaluate("window.__circuitGraph.clickableEdges(1)[0]")
+    visit.page.evaluate(
+        """name => {
+          const score = [...document.querySelectorAll("button")].find(button => button.innerText.trim() === "Score");
+          window.__circuitGraph.toggleEdge(name);
+          score.click();
+        }""",
+        name,
+    )
+    visit.page.wait_for_function("window.__circuitGraph.graph.widthsShow === 'score'")
+    off_is(visit, [name])
+    assert visit.page.evaluate("window.__circuitGraph.off().edges") == [name]
+
+
+def test_a_drawing_that_is_replaced_before_it_was_drawn_is_fitted(visit):
+    """Of a graph without size nothing is drawn until it has one; by then, another drawing of its nodes may be there."""
+    visit.open()
+    visit.graph_drawn()
+    fitted = visit.page.evaluate(
+        """() => {
+          const graph = window.__circuitGraph, old = graph.graph;
+          graph.net.destroy();
+          graph.net = null;
+          graph.read(old);
+          graph.read({ ...old, id: "another" });
+          graph.start();
+          return graph.fitted && graph.curves.length === graph.links.length && graph.clickableEdges().length > 5;
+        }"""
+    )
+    assert fitted

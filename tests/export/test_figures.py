@@ -177,11 +177,20 @@ def test_a_picture_says_what_its_widths_show_and_how_to_make_it_again(tmp_path, 
     assert (tmp_path / "circuit.svg").read_bytes() == first
     strongest = max(found, key=lambda edge: abs(found[edge]))
     paths = {str(path.findtext(f"{SVG}title")): path for path in ElementTree.fromstring(first).iter(f"{SVG}path")}
+    data = render(circuit, "json", source=str(EXAMPLE), widths=Widths.of(circuit.graph, found, name)).decode()
+    assert "--widths" not in data, "data have no lines"
     (told,) = [title for title in paths if title.endswith("rank 1")]
     assert told.startswith(f"{strongest}, score")
     assert f"{WIDTHS[name]} {found[strongest]:.4g}, rank" in told
     widths = [float(path.get("stroke-width", 0)) for title, path in paths.items() if "rank" in title]
     assert float(paths[told].get("stroke-width", 0)) == max(widths) > 2 * min(widths)
+
+
+def test_data_has_no_widths(tmp_path, capsys) -> None:
+    assert (
+        main(["export", str(EXAMPLE), "--format", "json", "--out", str(tmp_path / "c.json"), "--widths", "effect"]) == 1
+    )
+    assert "a json has none" in capsys.readouterr().err
 
 
 def test_the_command_line_scores_what_is_left(tmp_path, capsys) -> None:

@@ -47,12 +47,12 @@ def circuit_graph(
 ) -> SwitchedOff:
     """Draw the view and return what is off now.
 
-    `off_edges` and `off_nodes` are taken over when the graph is mounted, and again whenever `rev` or the view
-    changes; between those the reader's clicks rule, and passing their result back in is harmless. Mount inside
-    `st.fragment`, so that quick clicks do not each start a run of the whole page. `on_change` is called after
-    a click, before the run that it causes.
+    `off_edges` and `off_nodes` are taken over when the graph is mounted, and again whenever `rev` or the circuit
+    changes; between those, whatever drawing of it is shown, the reader's clicks rule, and passing their result back in
+    is harmless. Mount inside `st.fragment`, so that quick clicks do not each start a run of the whole page. `on_change`
+    is called after a click, before the run that it causes.
     """
-    token = f"{view.id}:{rev}"
+    token = token_of(view, rev)
     clicked = _clicked(st.session_state.get(key), token)
     sent_key = f"_{key}_sent"
     sent = st.session_state.get(sent_key)
@@ -67,6 +67,11 @@ def circuit_graph(
     return now if now is not None else SwitchedOff(frozenset(off_edges), frozenset(off_nodes))
 
 
+def token_of(view: GraphView, rev: int) -> str:
+    """What clicks must carry to count: that of the circuit and of the caller's last change to what is off."""
+    return f"{view.of}:{rev}"
+
+
 def _nothing() -> None:
     """Streamlit keeps a state value only for which a callback is given."""
 
@@ -77,7 +82,7 @@ def _drawing(view: GraphView) -> dict[str, Any]:
 
 
 def _clicked(state: Any, token: str) -> SwitchedOff | None:
-    """The component's own state, if the clicks in it were made on this very view and revision."""
+    """The component's own state, if the clicks in it were made on this very circuit and revision."""
     value = state.get("ablation") if isinstance(state, Mapping) else None
     if not isinstance(value, Mapping) or value.get("token") != token:
         return None

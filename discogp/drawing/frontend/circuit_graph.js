@@ -80,15 +80,18 @@ class CircuitGraph {
     this.token = data.token;
     if (newGraph) this.read(data.graph);
     this.palette = this.graph.palettes[theme.dark ? "dark" : "light"];
-    if (newGraph || newOff) {
+    // Another drawing of the same circuit has the same token: a click that is on its way to the page still counts.
+    if (newOff) {
       this.offEdges = new Set(data.off?.edges);
       this.offNodes = new Set(data.off?.nodes);
     }
     if (newGraph || newTheme) this.writeLegend();
     this.writeOff();
     if (!this.net) this.start();
-    else if (newGraph) this.load();
-    else if (newOff || newTheme) this.restyle();
+    else if (newGraph) {
+      this.load();
+      if (!this.samePlaces) this.fit();
+    } else if (newOff || newTheme) this.restyle();
   }
 
   read(graph) {
@@ -226,6 +229,7 @@ class CircuitGraph {
     this.net.on("zoom", () => this.moved());
     this.net.on("dragging", () => this.moved());
     this.load();
+    this.fit();
   }
 
   load() {
@@ -236,7 +240,6 @@ class CircuitGraph {
     // Weakest first, so that the strongest are drawn on top.
     this.edgeData.add(this.visible.map((link) => this.edgeStyle(link)).reverse());
     this.trace();
-    if (!this.samePlaces) this.fit();
   }
 
   restyle() {

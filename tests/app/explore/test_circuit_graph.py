@@ -11,16 +11,16 @@ from streamlit.testing.v1 import AppTest
 def page() -> None:
     import streamlit as st
 
-    from app.explore.circuit_graph import circuit_graph
+    from app.explore.circuit_graph import circuit_graph, token_of
     from discogp.circuits.circuit import Circuit
     from discogp.circuits.graph import ComputationGraph
     from discogp.drawing.view import build_view
 
     names = st.session_state.get("names", ["input->logits", "input->m0", "m0->logits"])
     off = st.session_state.get("off", [])
-    view = build_view(Circuit.from_edges(ComputationGraph(1, 1), names))
+    view = build_view(Circuit.from_edges(ComputationGraph(1, 1), names), title=st.session_state.get("title"))
     now = circuit_graph(view, off, ["m0"], st.session_state.get("rev", 0), key="graph")
-    st.session_state["token"] = f"{view.id}:{st.session_state.get('rev', 0)}"
+    st.session_state["token"] = token_of(view, st.session_state.get("rev", 0))
     st.text(repr((sorted(now.edges), sorted(now.nodes), now.seq, sorted(now.names))))
     st.text(repr(st.session_state["_graph_sent"][1]))
 
@@ -76,3 +76,13 @@ def test_another_circuit_forgets_the_clicks(app: AppTest) -> None:
     app.session_state["names"] = ["input->m0"]
     app.run()
     assert shown(app)[0] == ([], ["m0"], 0, ["m0"])
+
+
+def test_another_drawing_of_the_circuit_keeps_clicks_those_that_are_on_their_way_too(app: AppTest) -> None:
+    token = app.session_state["token"]
+    click(app, ["input->logits"], 1, token)
+    app.session_state["title"] = "another"
+    app.run()
+    assert shown(app)[0] == (["input->logits"], [], 1, ["input->logits"])
+    click(app, ["input->logits", "input->m0"], 2, token)
+    assert shown(app)[0][0] == ["input->logits", "input->m0"]

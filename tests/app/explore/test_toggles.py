@@ -60,14 +60,3 @@ def test_a_new_graph_is_told_where_things_stand():
     history.remounted()
     assert (history.sent, history.revision) == (A, 1)
     assert history.clicked(1, AB), "its count begins at one again"
-
-
-def test_another_drawing_is_told_what_is_off():
-    history = History()
-    history.redrawn("one")
-    history.clicked(1, A)
-    history.redrawn("one")
-    assert (history.sent, history.revision) == (Toggles(), 0)
-    history.redrawn("two")
-    assert (history.sent, history.current, history.revision) == (A, A, 1)
-    assert not history.clicked(1, A), "the graph's last report is old news"
