@@ -190,6 +190,17 @@ def test_the_same_search_twice_is_asked_about(home, monkeypatch):
     assert RunStore().list() == (made,)
 
 
+def test_a_search_of_files_is_never_the_same(run):
+    from app.discover.run_panel import same_search
+
+    _, made = run
+    assert same_search(made.settings, [made]) == made
+    assert same_search(replace(made.settings, bos="never"), [made]) is None
+    assert same_search(made.settings, [replace(made, state="cancelled")]) is None
+    files = replace(made.settings, task="custom", task_options={"file": "/a.csv"})
+    assert same_search(files, [replace(made, settings=files)]) is None, "the file may have changed since"
+
+
 @pytest.mark.parametrize("name", ["/no/such/folder", "~/nowhere/at/all", "./x", "a/b/c", "/" + "x" * 5000, "/a\0b"])
 def test_a_path_without_a_folder_is_told(home, monkeypatch, name):
     told = {"does not exist", "neither an existing folder", "too long or holds control characters"}

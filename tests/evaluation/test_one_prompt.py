@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from discogp import AblationSession, load_model, run_circuit
 from discogp.circuits.circuit import Circuit
 from discogp.engine.masked_transformer import MaskedTransformer
+from discogp.engine.masks import weight_fields
 from discogp.errors import ConfigError, DiscoGPError, ModelError, TaskError
 from discogp.evaluation.one_prompt import Part, Said
 from discogp.prompts.own import own_prompt
@@ -144,3 +147,15 @@ def test_resample_needs_a_counterfactual(mini: MaskedTransformer) -> None:
     assert session.says(prompt, "full").right > 0.5
     with pytest.raises(ConfigError, match="counterfactual"):
         session.says(prompt, "circuit")
+
+
+def test_weights_of_a_sheafs_complement_are_given_back(mini: MaskedTransformer, prompts: Prompts) -> None:
+    prompt = own_prompt(mini, IOI, "Henry", "Stephen")
+    masks = {name: np.ones(tensor.shape, dtype=bool) for name, _, _, tensor in weight_fields(mini.weights)}
+    session = AblationSession(mini, Circuit(mini.graph, np.ones(mini.graph.n_edges, dtype=bool), None, masks), prompt)
+    before = session.says(prompt, "complement")
+    folded = weakref.ref(session._complement_scorer.folded)
+    session.release()
+    gc.collect()
+    assert folded() is None
+    assert session.says(prompt, "complement") == before
